@@ -1,0 +1,1 @@
+"""Keeps an application database and Klaviyo in step."""

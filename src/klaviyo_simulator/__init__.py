@@ -1,0 +1,1 @@
+"""A Klaviyo to run at home."""
