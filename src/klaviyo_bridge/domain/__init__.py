@@ -1,0 +1,1 @@
+"""The business: pure rules and the values they speak of."""

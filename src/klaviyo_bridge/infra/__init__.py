@@ -1,0 +1,1 @@
+"""Infrastructure: things with a connection string."""

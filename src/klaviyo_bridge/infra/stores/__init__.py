@@ -1,0 +1,1 @@
+"""What services keep in the database: one module a store, each method one transaction."""
