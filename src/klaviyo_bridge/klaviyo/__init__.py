@@ -1,0 +1,1 @@
+"""What Klaviyo means, and the only code that calls it."""

@@ -1,0 +1,94 @@
+"""Reading Klaviyo's documents: resources, pages and cursors. And the query of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qs, urlsplit
+
+from klaviyo_bridge.errors import InvalidPayload, Problem, Unavailable
+from klaviyo_bridge.klaviyo.limits import PAGE_SIZES
+from klaviyo_bridge.klaviyo.session import Reply
+from klaviyo_bridge.klaviyo.types import Page
+
+T = TypeVar("T")
+Parse = Callable[[Mapping[str, Any]], T]
+Query = list[tuple[str, str]]
+
+
+def resource(reply: Reply) -> Mapping[str, Any]:
+    """The one resource of the answer; empty if there is none, as in a 202 without a body."""
+    data: object = reply.json().get("data") if reply.body.strip() else None
+    return cast("Mapping[str, Any]", data) if isinstance(data, dict) else {}
+
+
+def accepted(reply: Reply) -> Mapping[str, Any]:
+    """The resource of a write that Klaviyo took: an unreadable answer to it must not look like a refusal."""
+    try:
+        return resource(reply)
+    except Unavailable:
+        return {}
+
+
+def page(reply: Reply, parse: Parse[T]) -> Page[T]:
+    """One page. Its cursor is taken from `links.next` by us, bare."""
+    document = reply.json()
+    data: object = document.get("data")
+    items = cast("list[object]", data) if isinstance(data, list) else []
+    resources = [cast("Mapping[str, Any]", item) for item in items if isinstance(item, dict)]
+    return Page([parse(item) for item in resources], next_cursor(document))
+
+
+def next_cursor(document: Mapping[str, Any]) -> str | None:
+    """The bare cursor of the next page; the SDK would send it with an `=` in front, or a whole URL."""
+    links: object = document.get("links")
+    link: object = cast("Mapping[str, object]", links).get("next") if isinstance(links, dict) else None
+    if not isinstance(link, str):
+        return None
+    found = parse_qs(urlsplit(link).query).get("page[cursor]")
+    return found[0] if found else None
+
+
+def page_query(
+    operation: str,
+    *,
+    filter: str | None = None,  # noqa: A002  # Klaviyo's word
+    sort: str | None = None,
+    cursor: str | None = None,
+    size: int | None = None,
+    **extra: str | None,
+) -> Query:
+    """The query of a page; `extra` names are written with `__` for brackets: `fields__profile`."""
+    _check_size(operation, size)
+    known = {
+        "filter": filter,
+        "sort": sort,
+        "page[size]": str(size) if size else None,
+        "page[cursor]": cursor,
+    }
+    more = {_bracketed(name): value for name, value in extra.items()}
+    return [(name, value) for name, value in (known | more).items() if value]
+
+
+def every(read: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """All items of all pages. A cursor that comes twice ends the walk instead of repeating it for ever."""
+    cursor: str | None = None
+    seen: set[str | None] = set()
+    while cursor not in seen:
+        seen.add(cursor)
+        found = read(cursor)
+        yield from found.items
+        if found.next_cursor is None:
+            return
+        cursor = found.next_cursor
+
+
+def _bracketed(name: str) -> str:
+    kind, _, of = name.partition("__")
+    return f"{kind.replace('_', '-')}[{of.replace('_', '-')}]" if of else kind
+
+
+def _check_size(operation: str, size: int | None) -> None:
+    largest = PAGE_SIZES.get(operation, 0)
+    if size is not None and not 1 <= size <= largest:
+        raise InvalidPayload(problems=[Problem("page[size]", f"must be between 1 and {largest}")])
