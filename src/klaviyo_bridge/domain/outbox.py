@@ -26,7 +26,7 @@ class Lane(StrEnum):
     EVENTS = "bulk_create_events"
 
 
-class Urgency(IntEnum):
+class Priority(IntEnum):
     """Lower goes first."""
 
     CONSENT = 0
@@ -64,7 +64,7 @@ class NewRow:
     kind: Kind
     identity: Identity
     payload: bytes
-    urgency: Urgency
+    priority: Priority
     dedupe_key: str | None = None
     trace: str | None = None
 

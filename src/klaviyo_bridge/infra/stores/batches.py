@@ -53,9 +53,10 @@ class BatchStore:
             found = self._current(connection, batch_id, attempt, (BatchState.SEALED, BatchState.SENDING))
             if found is None:
                 return None
-            first = {"state": BatchState.SENDING, "sent_at": self._clock()}
             if found.state == BatchState.SEALED:
-                connection.execute(batches.update().where(batches.c.id == batch_id).values(**first))
+                first_sent = sa.func.coalesce(batches.c.sent_at, self._clock())
+                started = {"state": BatchState.SENDING, "sent_at": first_sent}
+                connection.execute(batches.update().where(batches.c.id == batch_id).values(**started))
             rows = self._rows(connection, batch_id)
         return _batch(found, rows)
 
