@@ -19,9 +19,7 @@ class Recorder:
         self._waited = meter.create_histogram("klaviyo_bridge.gate.wait", unit="s")
         self._throttled = meter.create_counter("klaviyo_bridge.throttled", description="answers of 429")
         self._settled = meter.create_counter("klaviyo_bridge.rows.settled", description="rows, by how they ended")
-        self._put_back = meter.create_counter(
-            "klaviyo_bridge.batches.put_back", description="batches to be tried again"
-        )
+        self._put_back = meter.create_counter("klaviyo_bridge.batches.put_back", description="batches to try again")
         self._merged = meter.create_counter("klaviyo_bridge.profiles.merged", description="profiles read back")
         self._webhooks = meter.create_counter("klaviyo_bridge.webhooks", description="webhook events, by outcome")
 
