@@ -6,14 +6,16 @@ Postgres must have `synchronous_commit` on for the same reason; `open_database` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, override
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
 from klaviyo_bridge.errors import ConfigError, Problem
@@ -27,7 +29,6 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    @override
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -35,7 +36,6 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError("a datetime needs its time zone")
         return value.astimezone(UTC)
 
-    @override
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
 
@@ -52,13 +52,13 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
+    def read(self) -> Generator[sa.Connection]:
         """A transaction that only reads; never waits for a writer."""
         with self.engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self) -> Generator[sa.Connection]:
         """A transaction that may write; on SQLite it holds the one write lock from its start."""
         with self._writer.begin() as connection:
             yield connection
@@ -80,7 +80,7 @@ class Database:
 
 
 @contextmanager
-def open_database(url: str, *, pool_size: int = 10) -> Iterator[Database]:
+def open_database(url: str, *, pool_size: int = 10) -> Generator[Database]:
     """Connect to `url`, check that commits are durable, and close at the end.
 
     Raises `ConfigError` when the database cannot be reached or would not keep what it acknowledges.
@@ -101,8 +101,8 @@ def create_engine(url: str, *, pool_size: int = 10) -> sa.Engine:
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=pool_size * 2)
-    sa.event.listen(engine, "connect", _set_pragmas)
-    sa.event.listen(engine, "begin", _begin)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -113,7 +113,7 @@ def database_url(url: str) -> sa.URL:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except ArgumentError:
         raise _unusable("is not a database URL such as sqlite:///bridge.db or postgresql://…") from None
     backend = parsed.get_backend_name()
     if backend in {"postgres", "postgresql"}:
@@ -144,8 +144,8 @@ def _check_durability(engine: sa.Engine) -> None:
     try:
         with engine.connect() as connection:
             _assert_durable(connection)
-    except sa.exc.OperationalError as error:
-        raise _unusable(f"cannot be opened: {type(error.orig).__name__}") from None
+    except OperationalError as error:
+        raise _unusable(f"cannot be opened ({type(error.orig).__name__})") from None
 
 
 def _assert_durable(connection: sa.Connection) -> None:

@@ -155,12 +155,7 @@ def _errors(document: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 def _not_from_klaviyo(status: int, document: Mapping[str, Any] | None, body: bytes) -> bool:
     """5xx, redirects, and pages of something in front of Klaviyo, such as Cloudflare's challenge with 403."""
-    return (
-        status < 400
-        or status >= 500
-        or status in (408, 410, 425)
-        or (document is None and bool(body.strip()))
-    )
+    return status < 400 or status >= 500 or status in (408, 410, 425) or (document is None and bool(body.strip()))
 
 
 def _revision_retired(status: int, errors: Sequence[Mapping[str, Any]]) -> bool:

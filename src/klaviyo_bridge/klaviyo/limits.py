@@ -88,9 +88,7 @@ class Limit:
     @property
     def reads(self) -> bool:
         """Whether repeating the call changes nothing, whatever became of the first try."""
-        return (
-            self.method == "GET" or self.operation.startswith("query_") or self.operation == "render_template"
-        )
+        return self.method == "GET" or self.operation.startswith("query_") or self.operation == "render_template"
 
 
 def _limits(table: str) -> dict[str, Limit]:

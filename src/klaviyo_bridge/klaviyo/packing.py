@@ -78,9 +78,7 @@ def _refuse(index: int, size: int, largest: int, refuse: Callable[[int, str], No
 def import_envelope(list_id: str | None = None) -> Envelope:
     """Bulk profile import. With a list the profiles join it, without any change of their consent."""
     relationships = {"lists": {"data": [{"type": "list", "id": list_id}]}} if list_id else None
-    return _job(
-        "profile-bulk-import-job", "profiles", limits.MAX_PROFILES_PER_IMPORT, relationships=relationships
-    )
+    return _job("profile-bulk-import-job", "profiles", limits.MAX_PROFILES_PER_IMPORT, relationships=relationships)
 
 
 def events_envelope() -> Envelope:

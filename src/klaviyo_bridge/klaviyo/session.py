@@ -224,7 +224,7 @@ class Session:
         return f"Session(account={self.account!r}, host={self._host!r})"
 
 
-class _Repeatable(Exception):  # noqa: N818  # a signal to the retry above, never seen outside
+class _Repeatable(Exception):  # a signal to the retry above, never seen outside
     """The call may be repeated here and now: it never left, or repeating it changes nothing."""
 
     def __init__(self, error: BridgeError) -> None:

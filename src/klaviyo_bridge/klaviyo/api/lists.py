@@ -73,9 +73,7 @@ class Lists:
         """Add profiles, a thousand a call. Their consent stays as it is."""
         self._change("add_profiles_to_list", list_id, profile_ids, priority)
 
-    def remove(
-        self, list_id: str, profile_ids: Sequence[str], *, priority: Priority = Priority.UPSERT
-    ) -> None:
+    def remove(self, list_id: str, profile_ids: Sequence[str], *, priority: Priority = Priority.UPSERT) -> None:
         """Remove profiles, a thousand a call. Their consent stays as it is."""
         self._change("remove_profiles_from_list", list_id, profile_ids, priority)
 

@@ -88,9 +88,7 @@ class Profiles:
 
         OutcomeUnknown when the answer names no job, so that nobody can ask how it ended.
         """
-        job = ImportJob.parse(
-            accepted(self._session.call("bulk_import_profiles", body=body, priority=priority))
-        )
+        job = ImportJob.parse(accepted(self._session.call("bulk_import_profiles", body=body, priority=priority)))
         if not job.id:
             raise OutcomeUnknown("bulk_import_profiles: Klaviyo took the import and named no job")
         return job

@@ -1,0 +1,236 @@
+"""The outbox: rows that were acknowledged and wait to be delivered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from klaviyo_bridge.domain.outbox import (
+    BatchState,
+    Kind,
+    Lane,
+    NewRow,
+    PlannedBatch,
+    RowState,
+    WaitingRow,
+)
+from klaviyo_bridge.infra.database import Database
+from klaviyo_bridge.infra.engine import Engine
+from klaviyo_bridge.infra.stores import people
+from klaviyo_bridge.infra.stores.people import chunks
+from klaviyo_bridge.infra.tables import batches, outbox
+
+DELIVER = "deliver"  # the job that sends a batch
+
+_WAITING = (outbox.c.id, outbox.c.kind, outbox.c.person_id, outbox.c.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of rows handed in: `taken` are new on disk, `repeated` were there already."""
+
+    taken: int
+    repeated: int
+
+
+class OutboxStore:
+    """Rows in, batches out; each method is one transaction."""
+
+    def __init__(
+        self, database: Database, engine: Engine, *, queue_of: Callable[[Lane], str], clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._engine = engine
+        self._queue_of = queue_of
+        self._clock = clock
+
+    def add(self, account: str, rows: Sequence[NewRow]) -> Taken:
+        """Put `rows` on disk; when this returns they survive a power cut. The same `dedupe_key` is taken once."""
+        if not rows:
+            return Taken(0, 0)
+        with self._database.write() as connection:
+            return self._add(connection, account, rows)
+
+    def _add(self, connection: sa.Connection, account: str, rows: Sequence[NewRow]) -> Taken:
+        now = self._clock()
+        self._database.lock(connection, f"people:{account}")
+        persons = people.resolve(connection, account, [row.identity for row in rows], now=now)
+        values = [_stored(account, row, person, now) for row, person in zip(rows, persons, strict=True)]
+        taken = connection.execute(self._insert(), values).rowcount
+        return Taken(taken, len(rows) - taken)
+
+    def _insert(self) -> sa.Insert:
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        return dialect.insert(outbox).on_conflict_do_nothing(index_elements=["account", "kind", "dedupe_key"])
+
+    def backlog(self, account: str) -> dict[RowState, int]:
+        """Open rows and dead letters, counted by state."""
+        states = (RowState.WAITING, RowState.BATCHED, RowState.DEAD)
+        with self._database.read() as connection:
+            return {state: connection.execute(_count(account, state)).scalar() or 0 for state in states}
+
+    def oldest_waiting(self, account: str) -> datetime | None:
+        """When the oldest waiting row was acknowledged; None when nothing waits."""
+        with self._database.read() as connection:
+            return connection.execute(
+                sa.select(outbox.c.created_at)
+                .where(outbox.c.account == account, outbox.c.state == sa.literal_column("'waiting'"))
+                .order_by(outbox.c.priority, outbox.c.id)
+                .limit(1)
+            ).scalar()
+
+    @contextmanager
+    def planning(self, account: str) -> Generator[Planning | None]:
+        """One planner at a time per account; None when another process is planning just now."""
+        with self._database.write() as connection:
+            if not self._database.try_lock(connection, f"planner:{account}"):
+                yield None
+                return
+            yield Planning(connection, self._engine, account, self._queue_of, self._clock())
+
+
+class Planning:
+    """The planner's transaction: what waits and is not fenced, and where to seal batches."""
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        engine: Engine,
+        account: str,
+        queue_of: Callable[[Lane], str],
+        now: datetime,
+    ) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._account = account
+        self._queue_of = queue_of
+        self._now = now
+
+    def waiting(self, kind: Kind, limit: int) -> list[WaitingRow]:
+        """The next rows of `kind`, most urgent and oldest first, of persons that no unsettled batch holds.
+
+        An event waits for profile writes only; a profile write waits for both.
+        """
+        held = outbox.alias("held")
+        fence = sa.select(held.c.id).where(
+            held.c.account == outbox.c.account,
+            held.c.person_id == outbox.c.person_id,
+            held.c.state == sa.literal_column("'batched'"),
+        )
+        if kind is Kind.EVENT:
+            fence = fence.where(held.c.kind != kind)
+        query = (
+            sa.select(*_WAITING)
+            .where(*self._is_waiting(), outbox.c.kind == kind, ~fence.exists())
+            .order_by(outbox.c.priority, outbox.c.id)
+            .limit(limit)
+        )
+        return [_row(row) for row in self._connection.execute(query)]
+
+    def waiting_of(self, persons: set[int]) -> list[WaitingRow]:
+        """Every waiting profile write of these persons, oldest first: they travel together."""
+        query = sa.select(*_WAITING).where(*self._is_waiting(), outbox.c.kind == Kind.PROFILE)
+        rows = [
+            _row(row)
+            for chunk in chunks(sorted(persons))
+            for row in self._connection.execute(query.where(outbox.c.person_id.in_(chunk)))
+        ]
+        return sorted(rows, key=lambda row: row.id)
+
+    def open_batches(self) -> Mapping[Lane, int]:
+        """Batches per lane that are sealed or on their way; accepted ones only wait for Klaviyo."""
+        query = (
+            sa.select(batches.c.lane, sa.func.count())
+            .where(
+                batches.c.account == self._account,
+                batches.c.state.in_([BatchState.SEALED, BatchState.SENDING]),
+            )
+            .group_by(batches.c.lane)
+        )
+        return Counter({Lane(lane): count for lane, count in self._connection.execute(query)})
+
+    def seal(self, planned: PlannedBatch) -> str:
+        """Stamp the rows into a batch and enqueue its delivery, in this transaction. Returns the batch's id."""
+        batch_id = str(uuid4())
+        self._connection.execute(batches.insert().values(**self._batch(batch_id, planned)))
+        stamp_rows(self._connection, batch_id, planned, now=self._now)
+        enqueue_delivery(self._connection, self._engine, batch_id, 0, queue=self._queue_of(planned.lane))
+        return batch_id
+
+    def _batch(self, batch_id: str, planned: PlannedBatch) -> dict[str, Any]:
+        return {
+            "id": batch_id,
+            "account": self._account,
+            "lane": planned.lane,
+            "state": BatchState.SEALED,
+            "rows": len(planned.carriers),
+            "bytes": sum(len(carrier.payload) for carrier in planned.carriers),
+            "created_at": self._now,
+        }
+
+    def _is_waiting(self) -> tuple[sa.ColumnElement[bool], ...]:
+        return outbox.c.account == self._account, outbox.c.state == sa.literal_column("'waiting'")
+
+
+def stamp_rows(connection: sa.Connection, batch_id: str, planned: PlannedBatch, *, now: datetime) -> None:
+    """Hand the rows to the batch; rows merged into a newer one end as superseded."""
+    merged = [carrier for carrier in planned.carriers if carrier.absorbed]
+    stamped = {"state": RowState.BATCHED, "batch_id": batch_id}
+    for chunk in chunks([carrier.row_id for carrier in planned.carriers]):
+        connection.execute(outbox.update().where(outbox.c.id.in_(chunk)).values(**stamped))
+    for carrier in merged:
+        of_carrier = outbox.c.id == carrier.row_id
+        connection.execute(outbox.update().where(of_carrier).values(payload=carrier.payload))
+        ended = {
+            "state": RowState.SUPERSEDED,
+            "settled_at": now,
+            "reason": "merged",
+            "detail": f"into {carrier.row_id}",
+        }
+        for chunk in chunks(carrier.absorbed):
+            connection.execute(outbox.update().where(outbox.c.id.in_(chunk)).values(**ended))
+
+
+def enqueue_delivery(
+    connection: sa.Connection,
+    engine: Engine,
+    batch_id: str,
+    attempt: int,
+    *,
+    queue: str,
+    delay: float | None = None,
+) -> None:
+    """Have the batch sent once this transaction commits; attempt numbers are the fencing tokens."""
+    argument = {"batch_id": batch_id, "attempt": attempt}
+    engine.enqueue(connection, DELIVER, f"{batch_id}:{attempt}", argument, queue=queue, delay=delay)
+
+
+def _stored(account: str, row: NewRow, person: int, now: datetime) -> dict[str, Any]:
+    return {
+        "account": account,
+        "kind": row.kind,
+        "person_id": person,
+        "priority": row.priority,
+        "dedupe_key": row.dedupe_key,
+        "payload": row.payload,
+        "state": RowState.WAITING,
+        "created_at": now,
+        "trace": row.trace,
+    }
+
+
+def _row(row: Any) -> WaitingRow:
+    return WaitingRow(id=row.id, kind=Kind(row.kind), person_id=row.person_id, payload=row.payload)
+
+
+def _count(account: str, state: RowState) -> sa.Select[int]:
+    literal = sa.literal_column(f"'{state}'", sa.String)  # so that SQLite sees the partial index
+    return sa.select(sa.func.count()).where(outbox.c.account == account, outbox.c.state == literal)

@@ -1,0 +1,148 @@
+"""Who is who: identifiers to persons, and the base both sides last agreed on.
+
+These functions run inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from klaviyo_bridge.domain.profile import Identity
+from klaviyo_bridge.infra.tables import identifiers, people
+
+CHUNK = 500  # values in one IN list: well under every database's bound
+T = TypeVar("T")
+Name = tuple[str, str]  # kind and value of an identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`base`: flat field -> value last agreed on. `written`: flat field -> outbox row that wrote it last."""
+
+    id: int
+    klaviyo_id: str | None
+    base: Mapping[str, Any]
+    written: Mapping[str, int]
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """`items` in pieces that fit into one statement."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def resolve(
+    connection: sa.Connection, account: str, identities: Sequence[Identity], *, now: datetime
+) -> list[int]:
+    """The person each identity names, in order; unknown ones are created.
+
+    The strongest identifier that is known decides (Klaviyo's id, external id, email, phone). The others are
+    added to that person where nobody holds them yet; one that somebody else holds stays where it is, so that
+    two persons are never mixed.
+    """
+    named = [_names(identity) for identity in identities]
+    held = _owners(connection, account, {name for names in named for name in names})
+    owners = dict(held)
+    found = [_claim(names, owners, newcomer=-index - 1) for index, names in enumerate(named)]
+    created = _create(connection, account, sorted({person for person in found if person < 0}), now=now)
+    gained = {name: created.get(person, person) for name, person in owners.items() if name not in held}
+    _add_identifiers(connection, account, gained)
+    return [created.get(person, person) for person in found]
+
+
+def load(connection: sa.Connection, person_ids: Iterable[int]) -> dict[int, Person]:
+    """The persons with these ids; ids that are not there are left out."""
+    columns = (people.c.id, people.c.klaviyo_id, people.c.base, people.c.written)
+    return {
+        row.id: Person(row.id, row.klaviyo_id, row.base, row.written)
+        for chunk in chunks(sorted(set(person_ids)))
+        for row in connection.execute(sa.select(*columns).where(people.c.id.in_(chunk)))
+    }
+
+
+def save(connection: sa.Connection, persons: Sequence[Person], *, now: datetime) -> None:
+    """Write `base`, `written` and `klaviyo_id` of these persons."""
+    if not persons:
+        return
+    statement = (
+        people.update()
+        .where(people.c.id == sa.bindparam("person"))
+        .values(
+            base=sa.bindparam("new_base"),
+            written=sa.bindparam("new_written"),
+            klaviyo_id=sa.func.coalesce(sa.bindparam("new_klaviyo_id", type_=sa.String), people.c.klaviyo_id),
+            updated_at=now,
+        )
+    )
+    values = [
+        {
+            "person": person.id,
+            "new_base": dict(person.base),
+            "new_written": dict(person.written),
+            "new_klaviyo_id": person.klaviyo_id,
+        }
+        for person in persons
+    ]
+    connection.execute(statement, values)
+
+
+def _claim(names: Sequence[Name], owners: dict[Name, int], *, newcomer: int) -> int:
+    person = next((owners[name] for name in names if name in owners), newcomer)
+    for name in names:
+        owners.setdefault(name, person)
+    return person
+
+
+def _names(identity: Identity) -> list[Name]:
+    ours = list(identity.known().items())
+    return [("klaviyo_id", identity.klaviyo_id), *ours] if identity.klaviyo_id else ours
+
+
+def _owners(connection: sa.Connection, account: str, names: set[Name]) -> dict[Name, int]:
+    by_kind: dict[str, list[str]] = {}
+    for kind, value in sorted(names):
+        by_kind.setdefault(kind, []).append(value)
+    return {
+        (kind, row.value): row.person
+        for kind, values in by_kind.items()
+        for chunk in chunks(values)
+        for row in connection.execute(_lookup(account, kind, chunk))
+    }
+
+
+def _lookup(account: str, kind: str, values: Sequence[str]) -> sa.Select[str | None, int]:
+    if kind == "klaviyo_id":
+        return sa.select(people.c.klaviyo_id.label("value"), people.c.id.label("person")).where(
+            people.c.account == account, people.c.klaviyo_id.in_(values)
+        )
+    return sa.select(identifiers.c.value, identifiers.c.person_id.label("person")).where(
+        identifiers.c.account == account, identifiers.c.kind == kind, identifiers.c.value.in_(values)
+    )
+
+
+def _create(connection: sa.Connection, account: str, newcomers: Sequence[int], *, now: datetime) -> dict[int, int]:
+    if not newcomers:
+        return {}
+    row: dict[str, Any] = {"account": account, "base": {}, "written": {}, "updated_at": now}
+    insert = people.insert().returning(people.c.id, sort_by_parameter_order=True)
+    ids = connection.execute(insert, [row] * len(newcomers)).scalars()
+    return dict(zip(newcomers, ids, strict=True))
+
+
+def _add_identifiers(connection: sa.Connection, account: str, gained: Mapping[Name, int]) -> None:
+    rows = [
+        {"account": account, "kind": kind, "value": value, "person_id": person}
+        for (kind, value), person in gained.items()
+        if kind != "klaviyo_id"
+    ]
+    if rows:
+        connection.execute(identifiers.insert(), rows)
+    for (kind, value), person in gained.items():
+        if kind == "klaviyo_id":
+            unset = people.c.klaviyo_id.is_(None)
+            connection.execute(people.update().where(people.c.id == person, unset).values(klaviyo_id=value))

@@ -1,0 +1,1 @@
+"""What it does: push, pull, track, deliver, settle."""

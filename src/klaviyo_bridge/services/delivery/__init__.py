@@ -1,0 +1,1 @@
+"""From waiting rows to settled ones: planner, sender, settlement."""
