@@ -171,9 +171,7 @@ gate_windows = sa.Table(
     metadata,
     _account(primary_key=True),
     sa.Column("lane", sa.String(100), primary_key=True, comment="a Klaviyo operation, or a variant of it"),
-    sa.Column(
-        "state", sa.LargeBinary, nullable=False, comment="recent calls and pauses, as the gate packs them"
-    ),
+    sa.Column("state", sa.LargeBinary, nullable=False, comment="recent calls and pauses, as the gate packs them"),
 )
 
 breakers = sa.Table(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Lock
-from typing import NoReturn, Protocol, TypeVar, override
+from typing import NoReturn, Protocol, TypeVar
 
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, CircuitBreaker, CircuitBreakerError
 from pybreaker import CircuitBreakerStorage as Storage
@@ -121,16 +121,14 @@ class Breaker:
             left = min(probe_until - now, PROBE_SECONDS) if state == STATE_HALF_OPEN else 0.0
         if left > 0:
             retry_after = left if state == STATE_OPEN else min(left, 2.0)
-            raise CircuitOpen(
-                "Klaviyo failed again and again; calls stop for a while", retry_after=retry_after
-            )
+            raise CircuitOpen("Klaviyo failed again and again; calls stop for a while", retry_after=retry_after)
 
     def _count(self, error: Exception | None) -> None:
         with suppress(CircuitBreakerError, _Failed):
             self._rules.call(_fail if error is not None else _succeed)
 
 
-class _Failed(Exception):  # noqa: N818  # tells pybreaker of a failure, never seen outside
+class _Failed(Exception):  # tells pybreaker of a failure, never seen outside
     pass
 
 
@@ -179,51 +177,41 @@ class _SharedStorage(Storage):
         self._offset = now - self._read_at
 
     @property
-    @override
     def state(self) -> str:
         return self.row()[0][0]
 
     @state.setter
-    @override
     def state(self, state: str) -> None:
         self.change(lambda row, now: ((state, (row or _CLOSED)[1], now, 0.0), None))
 
-    @override
     def increment_counter(self) -> None:
         self.change(lambda row, _: (_counted(row or _CLOSED), None))
 
-    @override
     def reset_counter(self) -> None:
         if self._row[1]:
             self.change(lambda row, _: (_forgiven(row or _CLOSED), None))
 
     @property
-    @override
     def counter(self) -> int:
         return self._row[1]
 
-    @override
     def increment_success_counter(self) -> None:
         return None
 
-    @override
     def reset_success_counter(self) -> None:
         return None
 
     @property
-    @override
     def success_counter(self) -> int:
         return 1
 
     @property
-    @override
     def opened_at(self) -> datetime | None:
         """None: whether the time is over is decided by `Breaker`, on the store's clock."""
         return datetime(9000, 1, 1, tzinfo=UTC) if self._row[0] == STATE_OPEN else None
 
     @opened_at.setter
-    @override
-    def opened_at(self, now: datetime) -> None:
+    def opened_at(self, datetime: datetime) -> None:
         return None
 
 

@@ -56,9 +56,7 @@ class Lane:
     urgent_at: int = -URGENT_RESERVE_MS
 
 
-def admit(
-    lane: Lane, limit: Limit, *, priority: Priority, now: int, ceiling: float = 1.0
-) -> tuple[Lane, int]:
+def admit(lane: Lane, limit: Limit, *, priority: Priority, now: int, ceiling: float = 1.0) -> tuple[Lane, int]:
     """The lane afterwards, and the milliseconds to wait; 0 means that the call may go and is counted.
 
     `ceiling` caps the share where Klaviyo's headers announce a lower limit than its documentation.

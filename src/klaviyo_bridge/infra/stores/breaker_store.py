@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
 
 from klaviyo_bridge.errors import Unavailable
 from klaviyo_bridge.infra.database import Database
@@ -30,7 +31,7 @@ class SQLBreakerStore:
         try:
             with self._database.read() as connection:
                 return self._row(connection, account, lock=False), self._now(connection)
-        except sa.exc.SQLAlchemyError as error:
+        except SQLAlchemyError as error:
             raise _unreadable(error) from error
 
     def update(self, account: str, change: Callable[[Row | None, float], tuple[Row | None, T]]) -> T:
@@ -42,7 +43,7 @@ class SQLBreakerStore:
                 if row is not None:
                     _keep(connection, account, row)
                 return result
-        except sa.exc.SQLAlchemyError as error:
+        except SQLAlchemyError as error:
             raise _unreadable(error) from error
 
     def _create(self, connection: sa.Connection, account: str) -> None:
@@ -76,5 +77,5 @@ def _values(row: Row) -> dict[str, object]:
     return dict(zip(("state", "failures", "opened_at", "probe_until"), row, strict=True))
 
 
-def _unreadable(error: sa.exc.SQLAlchemyError) -> Unavailable:
+def _unreadable(error: SQLAlchemyError) -> Unavailable:
     return Unavailable(f"the breaker's state cannot be read or kept ({type(error).__name__})")

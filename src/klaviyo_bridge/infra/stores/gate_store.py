@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
 
 from klaviyo_bridge.errors import Unavailable
 from klaviyo_bridge.infra.database import Database
@@ -27,9 +28,7 @@ class SQLGateStore:
         self._database = database
         self._monotonic = monotonic
 
-    def update(
-        self, account: str, lane: str, change: Callable[[bytes | None, int], tuple[bytes | None, T]]
-    ) -> T:
+    def update(self, account: str, lane: str, change: Callable[[bytes | None, int], tuple[bytes | None, T]]) -> T:
         """Change one lane's bytes; `change` gets them with the time in milliseconds."""
         try:
             with self._database.write() as connection:
@@ -38,7 +37,7 @@ class SQLGateStore:
                 if state is not None:
                     _keep(connection, account, lane, state, exists=stored is not None)
                 return result
-        except sa.exc.SQLAlchemyError as error:
+        except SQLAlchemyError as error:
             raise Unavailable(f"the gate's state cannot be read or kept ({type(error).__name__})") from error
 
     def _locked(self, connection: sa.Connection, account: str, lane: str) -> tuple[bytes | None, int]:
