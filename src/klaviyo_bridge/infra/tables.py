@@ -165,3 +165,21 @@ cursors = sa.Table(
     sa.Column("value", Json, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
 )
+
+gate_windows = sa.Table(
+    "gate_windows",
+    metadata,
+    _account(primary_key=True),
+    sa.Column("lane", sa.String(100), primary_key=True, comment="a Klaviyo operation, or a variant of it"),
+    sa.Column("state", sa.LargeBinary, nullable=False, comment="recent calls and pauses, as the gate packs them"),
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    _account(primary_key=True),
+    sa.Column("state", sa.String(12), nullable=False, comment="closed, open or half-open"),
+    sa.Column("failures", sa.Integer, nullable=False, comment="in a row"),
+    sa.Column("opened_at", sa.Float(53), nullable=False, comment="seconds of the store's clock"),
+    sa.Column("probe_until", sa.Float(53), nullable=False, comment="seconds of the store's clock"),
+)

@@ -19,7 +19,7 @@ import urllib3
 
 from klaviyo_bridge.errors import BridgeError, OutcomeUnknown, RateLimited, Unavailable
 from klaviyo_bridge.klaviyo.errors import error_from
-from klaviyo_bridge.klaviyo.gate import Priority
+from klaviyo_bridge.klaviyo.lane import Priority
 from klaviyo_bridge.klaviyo.limits import Limit, limit_for
 from klaviyo_bridge.klaviyo.official import OfficialClient, Request
 from klaviyo_bridge.klaviyo.transport import Transport

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from klaviyo_bridge.klaviyo.api.documents import page, page_query
-from klaviyo_bridge.klaviyo.gate import Priority
+from klaviyo_bridge.klaviyo.lane import Priority
 from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.klaviyo.types import Page, RemoteEvent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from klaviyo_bridge.klaviyo.api.documents import accepted, every, page, page_query, resource
-from klaviyo_bridge.klaviyo.gate import Priority
+from klaviyo_bridge.klaviyo.lane import Priority
 from klaviyo_bridge.klaviyo.packing import members_envelope, pack
 from klaviyo_bridge.klaviyo.rows import encode, member_row
 from klaviyo_bridge.klaviyo.session import Session

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from klaviyo_bridge.errors import OutcomeUnknown
 from klaviyo_bridge.klaviyo import filters
 from klaviyo_bridge.klaviyo.api.documents import accepted, page, page_query, resource
-from klaviyo_bridge.klaviyo.gate import Priority
+from klaviyo_bridge.klaviyo.lane import Priority
 from klaviyo_bridge.klaviyo.rows import encode, profile_body
 from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.klaviyo.types import ImportJob, Page, RemoteProfile, RowError, SuppressionJob
