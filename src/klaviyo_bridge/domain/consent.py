@@ -79,6 +79,12 @@ def consent_from(subscriptions: Mapping[str, Any], *, read_at: datetime) -> list
     return [record for record in records if record is not None]
 
 
+def suppressed_at(subscriptions: Mapping[str, Any]) -> datetime | None:
+    """When email was last suppressed, by Klaviyo's clock; None when it is not."""
+    newest = _newest_suppression(_marketing(subscriptions, "email"))
+    return newest[0] if newest else None
+
+
 def _marketing(subscriptions: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
     block = cast(Mapping[str, Any], subscriptions.get(channel) or {})
     return cast(Mapping[str, Any], block.get("marketing") or {})
@@ -89,9 +95,7 @@ def _record(channel: Channel, block: Mapping[str, Any], read_at: datetime) -> Co
     if consent not in {ConsentState.SUBSCRIBED, ConsentState.UNSUBSCRIBED}:
         return None
     at = _time(block.get("consent_timestamp")) or _time(block.get("last_updated")) or read_at
-    return Consent(
-        channel=channel, state=ConsentState(consent), at=at, source="klaviyo", evidence=block.get("method")
-    )
+    return Consent(channel=channel, state=ConsentState(consent), at=at, source="klaviyo", evidence=block.get("method"))
 
 
 def _newest_suppression(email: Mapping[str, Any]) -> tuple[datetime | None, str] | None:

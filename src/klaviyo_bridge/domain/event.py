@@ -105,9 +105,7 @@ def event(fields: Mapping[str, object], *, now: datetime, where: str = "") -> Ev
     the same event sent twice counts once, else at random.
     """
     prefix = f"{where}." if where else ""
-    found = [
-        Problem(f"{prefix}{name[:64]}", "is not a field of an event") for name in fields if name not in _FIELDS
-    ]
+    found = [Problem(f"{prefix}{name[:64]}", "is not a field of an event") for name in fields if name not in _FIELDS]
     metric = _metric(fields.get("metric"), prefix, found)
     time = _time(fields.get("time"), now, prefix, found)
     value = _value(fields.get("value"), prefix, found)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import orjson
 
 from klaviyo_bridge.domain.consent import Channel
 from klaviyo_bridge.domain.profile import ATTRIBUTES, IDENTIFIERS, LOCATION
@@ -75,6 +78,13 @@ class SourceRow:
     fields: Dict[str, Json]
     changed_at: datetime | None
     cursor: Sequence[Json]
+    consent: Dict[Channel, bool | None] = field(default_factory=dict[Channel, bool | None])
+
+    @property
+    def fingerprint(self) -> bytes:
+        """16 bytes that change when a mapped field does."""
+        content = orjson.dumps(dict(self.fields), option=orjson.OPT_SORT_KEYS, default=repr)
+        return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def is_field(name: str) -> bool:

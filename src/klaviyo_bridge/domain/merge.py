@@ -58,9 +58,7 @@ def merge(
         else:
             conflict = _decide(name, rule, ours_at=ours_at, theirs_at=theirs_at)
             conflicts.append(conflict)
-            (push if conflict.winner is Owner.APP else pull)[name] = (
-                mine if conflict.winner is Owner.APP else yours
-            )
+            (push if conflict.winner is Owner.APP else pull)[name] = mine if conflict.winner is Owner.APP else yours
     return Merge(
         push={name: value for name, value in push.items() if rules[name].pushes},
         pull={name: value for name, value in pull.items() if rules[name].pulls},

@@ -69,6 +69,23 @@ class NewRow:
     trace: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SourceMark:
+    """A row of the application's table as it was taken."""
+
+    mapping: str
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of rows handed in: `taken` are new on disk, `repeated` were there already."""
+
+    taken: int
+    repeated: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRow:
     """A row as the planner sees it."""

@@ -99,10 +99,17 @@ class ProfileChange:
             {n: value for n, value in self.properties.items() if f"properties.{n}" not in names},
         )
 
+    def beyond(self, base: Mapping[str, Json]) -> ProfileChange:
+        """What of this write both sides do not agree on yet; the identifiers always stay."""
+        return self.without({name for name, value in self.fields().items() if name in base and base[name] == value})
+
+    @property
+    def empty(self) -> bool:
+        """Whether the write says nothing beyond who the person is."""
+        return not (self.attributes or self.location or self.properties)
+
     def dump(self) -> bytes:
-        return orjson.dumps(
-            [_set_of(self.identity), dict(self.attributes), dict(self.location), dict(self.properties)]
-        )
+        return orjson.dumps([_set_of(self.identity), dict(self.attributes), dict(self.location), dict(self.properties)])
 
     @classmethod
     def load(cls, payload: bytes) -> Self:
@@ -113,6 +120,16 @@ class ProfileChange:
 def _set_of(identity: Identity) -> dict[str, str]:
     known = identity.known()
     return {"klaviyo_id": identity.klaviyo_id, **known} if identity.klaviyo_id else known
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`base`: flat field -> value last agreed on. `written`: flat field -> outbox row that wrote it last."""
+
+    id: int
+    klaviyo_id: str | None
+    base: Mapping[str, Any]
+    written: Mapping[str, int]
 
 
 def profile_change(fields: Mapping[str, object], *, where: str = "") -> ProfileChange:
@@ -129,9 +146,7 @@ def profile_change(fields: Mapping[str, object], *, where: str = "") -> ProfileC
     properties = _part(fields, "properties", prefix, found)
     found += _wrong_attributes(attributes, prefix)
     found += [
-        Problem(f"{prefix}location.{name}", "is not a part of a location")
-        for name in location
-        if name not in LOCATION
+        Problem(f"{prefix}location.{name}", "is not a part of a location") for name in location if name not in LOCATION
     ]
     found += problems(location, f"{prefix}location")
     found += problems(properties, f"{prefix}properties")
@@ -139,9 +154,7 @@ def profile_change(fields: Mapping[str, object], *, where: str = "") -> ProfileC
         raise InvalidPayload(problems=found)
     change = ProfileChange(identity, attributes, location, properties)
     if (size := len(change.dump())) > MAX_ROW_BYTES - 1_000:
-        raise InvalidPayload(
-            problems=[Problem(where or "profile", f"is {size} bytes; Klaviyo takes {MAX_ROW_BYTES}")]
-        )
+        raise InvalidPayload(problems=[Problem(where or "profile", f"is {size} bytes; Klaviyo takes {MAX_ROW_BYTES}")])
     return change
 
 
@@ -184,9 +197,7 @@ def _identity(fields: Mapping[str, object], prefix: str) -> tuple[Identity, list
         if value is not None:
             values[name] = value
     if not values and not found:
-        found.append(
-            Problem(f"{prefix}email", "or phone_number or external_id is needed: nothing names the person")
-        )
+        found.append(Problem(f"{prefix}email", "or phone_number or external_id is needed: nothing names the person"))
     return Identity(**values), found
 
 

@@ -61,8 +61,7 @@ class Source:
         """Write these fields to the row as it was read. False when the row changed since: nothing is written."""
         rules = self.mapping.fields
         values = {
-            rules[name].column: _to_column(value, self._table.c[rules[name].column])
-            for name, value in fields.items()
+            rules[name].column: _to_column(value, self._table.c[rules[name].column]) for name, value in fields.items()
         }
         unchanged = [self._same(rules[name].column, row.fields.get(name)) for name in fields]
         statement = self._table.update().where(self._key == _from_json(row.key, self._key), *unchanged)
@@ -90,6 +89,7 @@ class Source:
             fields={name: _to_json(row[rule.column]) for name, rule in mapping.fields.items()},
             changed_at=_moment(moved),
             cursor=[_to_json(row[self._cursor.name]), _to_json(row[mapping.key])],
+            consent={channel: _truth(row[column]) for channel, column in mapping.consent.items()},
         )
 
 
@@ -129,9 +129,7 @@ def _table(engine: sa.Engine, mapping: TableMapping) -> sa.Table:
         raise _wrong(mapping, "url", f"cannot be opened ({type(error.orig).__name__})") from None
     missing = [name for name in mapping.columns if name not in table.c]
     if missing:
-        problems = [
-            _problem(mapping, "fields", f"table {mapping.table!r} has no column {name!r}") for name in missing
-        ]
+        problems = [_problem(mapping, "fields", f"table {mapping.table!r} has no column {name!r}") for name in missing]
         raise ConfigError(problems=problems)
     return table
 
@@ -181,6 +179,10 @@ def _python_type(column: sa.Column[Any]) -> type | None:
         return column.type.python_type
     except NotImplementedError:
         return None
+
+
+def _truth(value: Any) -> bool | None:
+    return None if value is None else bool(value)
 
 
 def _moment(value: Any) -> datetime | None:

@@ -48,7 +48,7 @@ people = sa.Table(
     sa.Column("id", Serial, primary_key=True, autoincrement=True),
     _account(),
     sa.Column("klaviyo_id", sa.String(64)),
-    sa.Column("base", Json, nullable=False, comment="field -> value both sides last agreed on"),
+    sa.Column("base", Json, nullable=False, comment="field -> value last agreed on; null is agreed emptiness"),
     sa.Column("written", Json, nullable=False, comment="field -> id of the outbox row that wrote it last"),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Index("ix_people_klaviyo", "account", "klaviyo_id", unique=True),

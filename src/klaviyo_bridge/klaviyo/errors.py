@@ -52,9 +52,7 @@ _VOCABULARY = frozenset(
 """What may stay in quotes: names of Klaviyo's, never values of ours."""
 
 
-def error_from(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
-) -> BridgeError:
+def error_from(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None) -> BridgeError:
     """The error for this answer. `headers` are looked up by lower-case or canonical name."""
     document = _document(body)
     errors = _errors(document)
@@ -160,9 +158,7 @@ def _not_from_klaviyo(status: int, document: Mapping[str, Any] | None, body: byt
 
 def _revision_retired(status: int, errors: Sequence[Mapping[str, Any]]) -> bool:
     """Our revision is refused: no row is at fault, so nothing may become a dead letter for it."""
-    return status == 400 and any(
-        "revision" in f"{error.get('code')} {error.get('source')}".lower() for error in errors
-    )
+    return status == 400 and any("revision" in f"{error.get('code')} {error.get('source')}".lower() for error in errors)
 
 
 def _summary(status: int, errors: Sequence[Mapping[str, Any]]) -> str:

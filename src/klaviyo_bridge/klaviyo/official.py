@@ -38,9 +38,7 @@ class Answer:
 class OfficialClient:
     """Turns an operation into a request and sends it over our transport."""
 
-    def __init__(
-        self, api_key: str, *, host: str, pool: int, transport: Callable[..., Transport] = Transport
-    ) -> None:
+    def __init__(self, api_key: str, *, host: str, pool: int, transport: Callable[..., Transport] = Transport) -> None:
         self._client = KlaviyoAPI(_checked_key(api_key), max_retries=1, test_host=checked_host(host)).api_client
         self._transport = transport(self._client.configuration, tls=tls_context(), pool=pool)
         self._client.rest_client = self._transport

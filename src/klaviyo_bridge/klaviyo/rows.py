@@ -23,16 +23,12 @@ _DEEPEST = 200
 Attributes = Mapping[str, object]
 
 
-def profile_row(
-    attributes: Attributes, *, profile_id: str | None = None, patch: Attributes | None = None
-) -> bytes:
+def profile_row(attributes: Attributes, *, profile_id: str | None = None, patch: Attributes | None = None) -> bytes:
     """One profile of a bulk import. `patch` is `patch_properties`: append, unappend, unset."""
     return _row(_profile(attributes, profile_id, patch))
 
 
-def profile_body(
-    attributes: Attributes, *, profile_id: str | None = None, patch: Attributes | None = None
-) -> bytes:
+def profile_body(attributes: Attributes, *, profile_id: str | None = None, patch: Attributes | None = None) -> bytes:
     """The body of a single upsert or update."""
     return encode({"data": _profile(attributes, profile_id, patch)})
 

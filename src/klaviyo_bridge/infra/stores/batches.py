@@ -22,12 +22,11 @@ from klaviyo_bridge.domain.outbox import (
     Verdict,
     WaitingRow,
 )
-from klaviyo_bridge.domain.profile import ProfileChange
+from klaviyo_bridge.domain.profile import Person, ProfileChange
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores import people
 from klaviyo_bridge.infra.stores.outbox import enqueue_delivery, stamp_rows
-from klaviyo_bridge.infra.stores.people import Person
 from klaviyo_bridge.infra.tables import batches, outbox
 
 _OPEN = (BatchState.SEALED, BatchState.SENDING, BatchState.ACCEPTED)
@@ -164,9 +163,7 @@ class BatchStore:
         queue = self._queue_of(batch.lane)
         enqueue_delivery(connection, self._engine, batch.id, attempt, queue=queue, delay=delay)
 
-    def _current(
-        self, connection: sa.Connection, batch_id: str, attempt: int, states: Sequence[BatchState]
-    ) -> Any:
+    def _current(self, connection: sa.Connection, batch_id: str, attempt: int, states: Sequence[BatchState]) -> Any:
         query = sa.select(batches).where(
             batches.c.id == batch_id, batches.c.attempt == attempt, batches.c.state.in_(states)
         )
@@ -205,9 +202,7 @@ class BatchStore:
 
     def _write_bases(self, connection: sa.Connection, batch: Batch, delivered: Mapping[int, Verdict]) -> None:
         """What was delivered is what both sides now agree on."""
-        rows = [
-            row for row in self._rows(connection, batch.id) if row.id in delivered and row.kind is Kind.PROFILE
-        ]
+        rows = [row for row in self._rows(connection, batch.id) if row.id in delivered and row.kind is Kind.PROFILE]
         known = people.load(connection, [row.person_id for row in rows])
         for row in rows:
             if row.person_id in known:
@@ -219,8 +214,7 @@ def _agreed(person: Person, row: WaitingRow, klaviyo_id: str | None) -> Person:
     fields = ProfileChange.load(row.payload).fields()
     base = {**person.base, **fields}
     written = {**person.written, **dict.fromkeys(fields, row.id)}
-    kept = {name: value for name, value in base.items() if value is not None}
-    return Person(person.id, klaviyo_id or person.klaviyo_id, kept, written)
+    return Person(person.id, klaviyo_id or person.klaviyo_id, base, written)
 
 
 def _is_current(batch: Batch) -> tuple[sa.ColumnElement[bool], ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -19,26 +18,22 @@ from klaviyo_bridge.domain.outbox import (
     Lane,
     NewRow,
     PlannedBatch,
+    Priority,
     RowState,
+    SourceMark,
+    Taken,
     WaitingRow,
 )
+from klaviyo_bridge.domain.profile import ProfileChange
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores import people
 from klaviyo_bridge.infra.stores.people import chunks
-from klaviyo_bridge.infra.tables import batches, outbox
+from klaviyo_bridge.infra.tables import batches, outbox, source_rows
 
 DELIVER = "deliver"  # the job that sends a batch
 
 _WAITING = (outbox.c.id, outbox.c.kind, outbox.c.person_id, outbox.c.payload)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of rows handed in: `taken` are new on disk, `repeated` were there already."""
-
-    taken: int
-    repeated: int
 
 
 class OutboxStore:
@@ -66,6 +61,57 @@ class OutboxStore:
         values = [_stored(account, row, person, now) for row, person in zip(rows, persons, strict=True)]
         taken = connection.execute(self._insert(), values).rowcount
         return Taken(taken, len(rows) - taken)
+
+    def add_changes(
+        self,
+        account: str,
+        changes: Sequence[ProfileChange],
+        *,
+        priority: Priority,
+        marks: Sequence[SourceMark] = (),
+        trace: str | None = None,
+    ) -> Taken:
+        """As `add` for profile writes, less what both sides agree on already; wholly agreed ones are `repeated`.
+
+        `marks` (one per change, or none) remember the source rows the changes came from, in the same transaction.
+        """
+        if not changes:
+            return Taken(0, 0)
+        with self._database.write() as connection:
+            now = self._clock()
+            self._database.lock(connection, f"people:{account}")
+            persons = people.resolve(connection, account, [change.identity for change in changes], now=now)
+            news = self._news(connection, account, persons, changes)
+            rows = [_change_row(account, change, person, priority, trace, now) for person, change in news]
+            if rows:
+                connection.execute(outbox.insert(), rows)
+            _remember(connection, account, marks, persons)
+        return Taken(len(news), len(changes) - len(news))
+
+    def _news(
+        self, connection: sa.Connection, account: str, persons: Sequence[int], changes: Sequence[ProfileChange]
+    ) -> list[tuple[int, ProfileChange]]:
+        known = people.load(connection, persons)
+        busy = open_fields(connection, account, set(persons))
+        news: list[tuple[int, ProfileChange]] = []
+        for person, change in zip(persons, changes, strict=True):
+            base = {name: value for name, value in known[person].base.items() if name not in busy.get(person, ())}
+            left = change.beyond(base)
+            if not left.empty or not known[person].base:
+                news.append((person, left))
+        return news
+
+    def fingerprints(self, account: str, mapping: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """What the source rows with these keys looked like when they were last taken."""
+        query = sa.select(source_rows.c.key, source_rows.c.fingerprint).where(
+            source_rows.c.account == account, source_rows.c.mapping == mapping
+        )
+        with self._database.read() as connection:
+            return {
+                row.key: row.fingerprint
+                for chunk in chunks(keys)
+                for row in connection.execute(query.where(source_rows.c.key.in_(chunk)))
+            }
 
     def _insert(self) -> sa.Insert:
         dialect = sqlite if self._database.is_sqlite else postgresql
@@ -234,3 +280,46 @@ def _row(row: Any) -> WaitingRow:
 def _count(account: str, state: RowState) -> sa.Select[int]:
     literal = sa.literal_column(f"'{state}'", sa.String)  # so that SQLite sees the partial index
     return sa.select(sa.func.count()).where(outbox.c.account == account, outbox.c.state == literal)
+
+
+def open_fields(connection: sa.Connection, account: str, persons: set[int]) -> dict[int, set[str]]:
+    """Per person the profile fields that rows on their way will still write."""
+    query = sa.select(outbox.c.person_id, outbox.c.payload).where(
+        outbox.c.account == account, outbox.c.kind == Kind.PROFILE
+    )
+    found: dict[int, set[str]] = {}
+    for state in (RowState.WAITING, RowState.BATCHED):
+        in_state = query.where(outbox.c.state == sa.literal_column(f"'{state}'", sa.String))
+        for chunk in chunks(sorted(persons)):
+            for row in connection.execute(in_state.where(outbox.c.person_id.in_(chunk))):
+                found.setdefault(row.person_id, set()).update(ProfileChange.load(row.payload).fields())
+    return found
+
+
+def _change_row(
+    account: str, change: ProfileChange, person: int, priority: Priority, trace: str | None, now: datetime
+) -> dict[str, Any]:
+    row = NewRow(kind=Kind.PROFILE, identity=change.identity, payload=change.dump(), priority=priority, trace=trace)
+    return _stored(account, row, person, now)
+
+
+def _remember(connection: sa.Connection, account: str, marks: Sequence[SourceMark], persons: Sequence[int]) -> None:
+    if not marks:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(source_rows)
+    upsert = insert.on_conflict_do_update(
+        index_elements=["account", "mapping", "key"],
+        set_={"fingerprint": insert.excluded.fingerprint, "person_id": insert.excluded.person_id},
+    )
+    values = [
+        {
+            "account": account,
+            "mapping": mark.mapping,
+            "key": mark.key,
+            "fingerprint": mark.fingerprint,
+            "person_id": person,
+        }
+        for mark, person in zip(marks, persons, strict=True)
+    ]
+    connection.execute(upsert, values)

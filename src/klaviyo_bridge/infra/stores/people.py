@@ -6,28 +6,17 @@ These functions run inside the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from klaviyo_bridge.domain.profile import Identity
+from klaviyo_bridge.domain.profile import Identity, Person
 from klaviyo_bridge.infra.tables import identifiers, people
 
 CHUNK = 500  # values in one IN list: well under every database's bound
 T = TypeVar("T")
 Name = tuple[str, str]  # kind and value of an identifier
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """`base`: flat field -> value last agreed on. `written`: flat field -> outbox row that wrote it last."""
-
-    id: int
-    klaviyo_id: str | None
-    base: Mapping[str, Any]
-    written: Mapping[str, int]
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
@@ -36,9 +25,7 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def resolve(
-    connection: sa.Connection, account: str, identities: Sequence[Identity], *, now: datetime
-) -> list[int]:
+def resolve(connection: sa.Connection, account: str, identities: Sequence[Identity], *, now: datetime) -> list[int]:
     """The person each identity names, in order; unknown ones are created.
 
     The strongest identifier that is known decides (Klaviyo's id, external id, email, phone). The others are

@@ -51,9 +51,7 @@ class Profiles:
         reply = self._session.call("update_profile", path={"id": profile_id}, body=body, priority=priority)
         return RemoteProfile.parse(accepted(reply))
 
-    def get(
-        self, profile_id: str, *, subscriptions: bool = False, priority: Priority = Priority.LIVE
-    ) -> RemoteProfile:
+    def get(self, profile_id: str, *, subscriptions: bool = False, priority: Priority = Priority.LIVE) -> RemoteProfile:
         """One profile. Raises NotFound; Klaviyo answers a malformed id with InvalidPayload instead."""
         query = [_SUBSCRIPTIONS] if subscriptions else []
         reply = self._session.call("get_profile", path={"id": profile_id}, query=query, priority=priority)

@@ -54,14 +54,10 @@ class Upserts:
         change = ProfileChange.load(row.payload)
         attributes, patch = klaviyo_profile(change)
         try:
-            profile, _ = self._klaviyo.profiles.upsert(
-                attributes, profile_id=change.identity.klaviyo_id, patch=patch
-            )
+            profile, _ = self._klaviyo.profiles.upsert(attributes, profile_id=change.identity.klaviyo_id, patch=patch)
         except DuplicateProfile as error:
             detail = "two profiles at Klaviyo hold these identifiers; merge them, or correct the row"
-            return Verdict(
-                row_id=row.id, state=RowState.DEAD, reason="duplicate_profile", detail=f"{detail} ({error})"
-            )
+            return Verdict(row_id=row.id, state=RowState.DEAD, reason="duplicate_profile", detail=f"{detail} ({error})")
         return Verdict(row_id=row.id, state=RowState.DELIVERED, klaviyo_id=profile.id)
 
 
@@ -142,9 +138,7 @@ def packed(
     rows, encoded, refused = _encoded(batch.rows, encode)
     bodies = list(pack(encoded, envelope))
     if refused or len(bodies) != 1:
-        return Outcome(
-            verdicts=refused, parts=[_part(batch.lane, rows[b.first : b.first + b.count]) for b in bodies]
-        )
+        return Outcome(verdicts=refused, parts=[_part(batch.lane, rows[b.first : b.first + b.count]) for b in bodies])
     try:
         return Outcome(job_id=send(bodies[0].body))
     except InvalidPayload as error:

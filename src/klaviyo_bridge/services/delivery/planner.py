@@ -53,9 +53,7 @@ def plan_profiles(
     yield from _cut(Lane.IMPORT, freight, policy.import_rows, policy, open_batches)
 
 
-def plan_events(
-    rows: Sequence[WaitingRow], policy: Policy, open_batches: Mapping[Lane, int]
-) -> Iterator[PlannedBatch]:
+def plan_events(rows: Sequence[WaitingRow], policy: Policy, open_batches: Mapping[Lane, int]) -> Iterator[PlannedBatch]:
     """Batches of events. One that repeats another's id goes by the single endpoint, which drops it quietly;
     the bulk endpoint would refuse the whole request.
     """

@@ -6,7 +6,7 @@ their rows go again. "The rest must be fine" is concluded only when every failur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -79,9 +79,7 @@ class Settlement:
         claimed = self._batches.job_ids(self._account, since=since)
         for job in self._newest_jobs(since=since):
             if job.total_count == len(batch.rows) and job.id not in claimed and not job.finished:
-                raise OutcomeUnknown(
-                    "an import that may be this batch is still running", retry_after=RECONCILE_SECONDS
-                )
+                raise OutcomeUnknown("an import that may be this batch is still running", retry_after=RECONCILE_SECONDS)
 
     def rescue(self, *, older_than: timedelta) -> int:
         """Give batches whose job was lost or got stuck a new attempt; returns their number.
@@ -173,11 +171,7 @@ def match_errors(
 
     An error names its row by the payload it quotes (identifiers), or else by the index in its pointer.
     """
-    by_identifier = {
-        (name, value.lower()): row
-        for row in rows
-        for name, value in ProfileChange.load(row.payload).identity.known().items()
-    }
+    by_identifier = {(name, value.lower()): row for row in rows for name, value in _identifiers(row)}
     failed: dict[int, Verdict] = {}
     unmatched = 0
     for error in errors:
@@ -189,6 +183,10 @@ def match_errors(
             row_id=row.id, state=RowState.DEAD, reason=error.code or "import_failed", detail=error.title
         )
     return failed, unmatched
+
+
+def _identifiers(row: WaitingRow) -> Iterable[tuple[str, str]]:
+    return ProfileChange.load(row.payload).identity.known().items()
 
 
 def _quoted(payload: Mapping[str, Any] | None, rows: Mapping[tuple[str, str], WaitingRow]) -> WaitingRow | None:

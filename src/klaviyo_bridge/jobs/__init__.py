@@ -1,0 +1,1 @@
+"""ENTRY: the clock and the queue."""

@@ -1,0 +1,72 @@
+"""Events: what people did, on its way to Klaviyo's metrics, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from klaviyo_bridge.domain.event import Event, Order, event, purchase
+from klaviyo_bridge.domain.outbox import Kind, NewRow, Priority, Taken
+from klaviyo_bridge.services.profile_sync import checked
+
+
+class EventOutbox(Protocol):
+    """Where events are put on disk. `infra.stores.outbox.OutboxStore` is one."""
+
+    def add(self, account: str, rows: Sequence[NewRow]) -> Taken: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """`queued` are on disk and on their way; `repeated` were taken before and count once."""
+
+    queued: int
+    repeated: int
+
+
+class EventTracker:
+    """Tracks events of one account."""
+
+    def __init__(self, account: str, outbox: EventOutbox, *, clock: Callable[[], datetime]) -> None:
+        self._account = account
+        self._outbox = outbox
+        self._clock = clock
+
+    def track(self, fields: Mapping[str, object], *, trace: str | None = None) -> Tracked:
+        """Have Klaviyo know this event. On disk when this returns.
+
+        `fields`: `metric`, `profile` (at least one identifier), and optionally `properties`, `time`,
+        `unique_id`, `value`, `value_currency`, `backfill`. The same metric, person and `unique_id` count once,
+        however often they are sent. Raises `InvalidPayload` naming every field that is wrong.
+        """
+        return self._take([event(fields, now=self._clock())], trace=trace)
+
+    def track_many(self, events: Sequence[Mapping[str, object]], *, trace: str | None = None) -> Tracked:
+        """As `track`, all or none: one wrong event raises `InvalidPayload` and nothing is taken."""
+        check = partial(event, now=self._clock())
+        return self._take(checked(events, check, where="events"), trace=trace)
+
+    def track_purchase(self, customer: Mapping[str, object], order: Order, *, trace: str | None = None) -> Tracked:
+        """Have Klaviyo know this order: Placed Order, and Ordered Product for each line.
+
+        `order_id` makes it once-only, so reporting the same order again is harmless.
+        """
+        return self.track_many(purchase(customer, order), trace=trace)
+
+    def _take(self, events: Sequence[Event], *, trace: str | None) -> Tracked:
+        taken = self._outbox.add(self._account, [_row(item, trace) for item in events])
+        return Tracked(taken.taken, taken.repeated)
+
+
+def _row(item: Event, trace: str | None) -> NewRow:
+    return NewRow(
+        kind=Kind.EVENT,
+        identity=item.profile.identity,
+        payload=item.dump(),
+        priority=Priority.LIVE,
+        dedupe_key=item.dedupe_key,
+        trace=trace,
+    )

@@ -1,0 +1,1 @@
+"""ENTRY: HTTP from Klaviyo."""
