@@ -143,9 +143,7 @@ def _succeed() -> None:
 class _SharedStorage(Storage):
     """What pybreaker keeps, in the store; reads are half a second old at most, writes go through."""
 
-    def __init__(
-        self, account: str, store: BreakerStore, *, stale_seconds: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, account: str, store: BreakerStore, *, stale_seconds: float, clock: Callable[[], float]) -> None:
         super().__init__("shared")
         self._account = account
         self._store = store

@@ -51,9 +51,7 @@ class Klaviyo:
 
     def __post_init__(self) -> None:
         self.windows = [
-            FixedWindow(w.calls, round(w.seconds * 1000), self.phase)
-            for w in self.limit.windows
-            if w.seconds <= 60
+            FixedWindow(w.calls, round(w.seconds * 1000), self.phase) for w in self.limit.windows if w.seconds <= 60
         ]
 
     def call(self, now: int) -> float | None:
@@ -92,7 +90,7 @@ def run(
     while now < START + minutes * 60_000:
         now = max(now, heapq.heappop(free))
         while refusals and refusals[0][0] <= now:
-            at, retry_after = heapq.heappop(refusals)
+            _, retry_after = heapq.heappop(refusals)
             lane = lanes.throttled(lane, limit, retry_after=retry_after, now=now, jitter=randomness.random())
         lane, wait = lanes.admit(lane, limit, priority=Priority.FULL_SYNC, now=now)
         if wait:

@@ -66,9 +66,7 @@ class SQLBreakerStore:
 
 
 def _keep(connection: sa.Connection, account: str, row: Row) -> None:
-    changed = connection.execute(
-        breakers.update().where(breakers.c.account == account).values(**_values(row))
-    ).rowcount
+    changed = connection.execute(breakers.update().where(breakers.c.account == account).values(**_values(row))).rowcount
     if not changed:
         connection.execute(breakers.insert().values(account=account, **_values(row)))
 
