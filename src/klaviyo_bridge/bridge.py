@@ -1,0 +1,196 @@
+"""The composition root: settings in, every object out. Who builds something is answered here, and only here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from klaviyo_bridge.config import Settings
+from klaviyo_bridge.domain.outbox import Lane
+from klaviyo_bridge.infra.database import Database, open_database
+from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
+from klaviyo_bridge.infra.migrate import migrate
+from klaviyo_bridge.infra.source import Source, open_source
+from klaviyo_bridge.infra.stores.batches import BatchStore
+from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
+from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
+from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
+from klaviyo_bridge.infra.stores.inbox import InboxStore
+from klaviyo_bridge.infra.stores.outbox import OutboxStore
+from klaviyo_bridge.infra.stores.profiles import ProfileStore
+from klaviyo_bridge.infra.telemetry import Recorder
+from klaviyo_bridge.jobs.pulses import Heart
+from klaviyo_bridge.jobs.registry import JobKind, Pulse, QueueName
+from klaviyo_bridge.klaviyo.api import KlaviyoAPI
+from klaviyo_bridge.klaviyo.breaker import Breaker
+from klaviyo_bridge.klaviyo.gate import Gate
+from klaviyo_bridge.klaviyo.session import Session
+from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
+from klaviyo_bridge.services.delivery.sender import Delivery
+from klaviyo_bridge.services.delivery.settlement import Settlement
+from klaviyo_bridge.services.event_tracker import EventTracker
+from klaviyo_bridge.services.health import Health
+from klaviyo_bridge.services.inbox import Inbox
+from klaviyo_bridge.services.profile_merge import ProfileMerge
+from klaviyo_bridge.services.profile_sync import ProfileSync
+from klaviyo_bridge.webhooks.handlers import profile_events
+from klaviyo_bridge.webhooks.router import Router
+
+PLAN = "plan"
+STRANDED_AFTER = timedelta(minutes=15)
+_QUEUES = {Lane.UPSERT: QueueName.LIVE, Lane.EVENT: QueueName.LIVE}
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """Everything the bridge does for one account. Made by `open_bridge`; safe to use from several threads."""
+
+    account: str
+    profiles: ProfileSync
+    events: EventTracker
+    inbox: Inbox
+    health: Health
+    webhooks: Router
+    delivery: Delivery
+    settlement: Settlement
+    _engine: Engine
+    _settings: Settings
+    _clock: Callable[[], datetime]
+
+    @contextmanager
+    def working(self) -> Generator[Heart]:
+        """Work in this process until the block ends: plan, deliver, settle, pull, handle webhooks."""
+        heart = Heart(self._pulses)
+        with self._engine.run(self._handlers, self._queues), heart.beating():
+            yield heart
+
+    @cached_property
+    def _handlers(self) -> Mapping[str, Callable[[Argument], None]]:
+        return {
+            JobKind.DELIVER: lambda job: self.delivery.deliver(job["batch_id"], job["attempt"]),
+            JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(
+                job["ids"], route=self.webhooks.route, knows=self.webhooks.knows
+            ),
+        }
+
+    @property
+    def _queues(self) -> list[Queue]:
+        poll = self._settings.job_poll
+        return [Queue(QueueName.LIVE, 8, poll), Queue(QueueName.BULK, 4, poll * 2)]
+
+    @property
+    def _pulses(self) -> list[Pulse]:
+        settings = self._settings
+        return [
+            Pulse(PLAN, 0.25, self.delivery.plan),
+            Pulse("settle", 2.0, _quietly(self.settlement.settle)),
+            Pulse("rescue", 60.0, lambda: self.settlement.rescue(older_than=STRANDED_AFTER)),
+            Pulse("push", settings.push_every, _quietly(self.profiles.push_source)),
+            Pulse("pull", settings.pull_every, _quietly(self.profiles.pull)),
+        ]
+
+
+def _quietly(beat: Callable[[], object]) -> Callable[[], int]:
+    """A beat that is content with its pace, however much it did."""
+
+    def beat_once() -> int:
+        beat()
+        return 0
+
+    return beat_once
+
+
+@contextmanager
+def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> Generator[Bridge]:
+    """Open the database (its schema is brought up to date), the sources and the session; close them at the end.
+
+    Nothing is sent before `Bridge.working` or a `worker` process runs. Raises `ConfigError` when something in
+    the settings does not fit what is found.
+    """
+    url = settings.database_url.get_secret_value()
+    migrate(url)
+    with ExitStack() as stack:
+        database = stack.enter_context(open_database(url))
+        engine = stack.enter_context(open_engine(database, url))
+        recorder = Recorder()
+        session = stack.enter_context(_session(settings, database, recorder))
+        sources = [
+            stack.enter_context(open_source(mapping.url.get_secret_value(), mapping.table_mapping()))
+            for mapping in settings.mappings
+        ]
+        yield _build(settings, database, engine, KlaviyoAPI(session), sources, recorder, clock)
+
+
+def _build(
+    settings: Settings,
+    database: Database,
+    engine: Engine,
+    klaviyo: KlaviyoAPI,
+    sources: list[Source],
+    recorder: Recorder,
+    clock: Callable[[], datetime],
+) -> Bridge:
+    account = settings.account
+    outbox = OutboxStore(database, engine, queue_of=_queue_of, clock=clock)
+    batches = BatchStore(database, engine, queue_of=_queue_of, clock=clock)
+    accounts = AccountStore(database, clock=clock)
+    accounts.open(account, _fingerprint(settings.klaviyo_private_key.get_secret_value()))
+    cursors = CursorStore(database, clock=clock)
+    people = ProfileStore(database, clock=clock)
+    settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock)
+    merge = ProfileMerge(account, people, outbox, sources, recorder, clock=clock)
+    profiles = ProfileSync(account, outbox, cursors, klaviyo, merge, sources)
+    router = Router()
+    profile_events.register(router, profiles)
+    inbox = InboxStore(database, engine, queue=QueueName.LIVE, clock=clock)
+    return Bridge(
+        account=account,
+        profiles=profiles,
+        events=EventTracker(account, outbox, clock=clock),
+        inbox=Inbox(account, inbox, recorder),
+        health=Health(account, outbox, accounts, clock=clock),
+        webhooks=router,
+        delivery=Delivery(account, outbox, batches, accounts, _lanes(klaviyo, settlement), recorder),
+        settlement=settlement,
+        _engine=engine,
+        _settings=settings,
+        _clock=clock,
+    )
+
+
+def _lanes(klaviyo: KlaviyoAPI, settlement: Settlement) -> dict[Lane, LaneSender]:
+    return {
+        Lane.UPSERT: Upserts(klaviyo),
+        Lane.IMPORT: Imports(klaviyo, settlement.reconcile),
+        Lane.EVENT: Events(klaviyo),
+        Lane.EVENTS: BulkEvents(klaviyo),
+    }
+
+
+def _session(settings: Settings, database: Database, recorder: Recorder) -> Session:
+    account = settings.account
+    return Session(
+        account,
+        settings.klaviyo_private_key.get_secret_value(),
+        gate=Gate(account, SQLGateStore(database)),
+        breaker=Breaker(account, SQLBreakerStore(database)),
+        recorder=recorder,
+        host=settings.klaviyo_host,
+    )
+
+
+def _queue_of(lane: Lane) -> str:
+    return _QUEUES.get(lane, QueueName.BULK)
+
+
+def _fingerprint(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
