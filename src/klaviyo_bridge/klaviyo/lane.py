@@ -12,6 +12,7 @@ import struct
 from array import array
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import cast
 
 from pyrate_limiter import Rate
 from pyrate_limiter.abstracts.algorithm import State
@@ -83,7 +84,7 @@ def throttled(lane: Lane, limit: Limit, *, retry_after: float | None, now: int, 
     pauses: it may be a passing burst of somebody else's.
     """
     lane = _without_future(lane, now)
-    again = now - lane.throttled_at < 3 * MINUTE_MS and lane.throttled_at > 0
+    again = lane.strikes > 0 and now - lane.throttled_at < (3 if lane.share == 1 else 10) * MINUTE_MS
     strikes = lane.strikes + 1 if again else 1
     pause = _pause_ms(limit, retry_after, strikes) + round(500 * jitter)
     if now < lane.paused_until:
@@ -95,7 +96,7 @@ def throttled(lane: Lane, limit: Limit, *, retry_after: float | None, now: int, 
 def share_at(lane: Lane, now: int) -> float:
     """The share by now: it comes back slowly at first, then faster, while no 429 comes."""
     quiet = max(0.0, (now - lane.throttled_at) / MINUTE_MS)
-    return min(1.0, lane.share + 0.005 * (2.0 ** min(quiet, 10.0) - 1))
+    return min(1.0, lane.share * (1 + 0.006 * (2.0 ** min(quiet, 20.0) - 1)))
 
 
 def decode(stored: bytes | None, limit: Limit) -> Lane:
@@ -131,7 +132,7 @@ def encode(lane: Lane) -> bytes:
         lane.urgent_until,
         lane.urgent_at,
     )
-    return header + array("I", (int(number) for number in lane.windows)).tobytes()
+    return header + array("I", cast("tuple[int, ...]", lane.windows)).tobytes()
 
 
 def _rates(limit: Limit, share: float, *, reserved: int = 0) -> list[Rate]:
@@ -139,8 +140,8 @@ def _rates(limit: Limit, share: float, *, reserved: int = 0) -> list[Rate]:
     rates = [_rate(limit, window, share, reserved) for window in limit.windows]
     if share < 1:
         per_ms = limit.steady * share / MINUTE_MS
-        interval = min(max(1_000, math.ceil(2 / per_ms)), MINUTE_MS)
-        rates.append(Rate(max(1, math.ceil(per_ms * interval)), interval))
+        at_once = max(1, int(per_ms * 1_000))
+        rates.append(Rate(at_once, min(math.ceil(at_once / per_ms), MINUTE_MS)))
     return rates
 
 

@@ -42,7 +42,7 @@ class SlidingWindows(StateAlgorithm):
     """
 
     def initial(self, rates: list[Rate]) -> State:
-        return tuple(0 for ring in _rings(rates) for _ in range(ring.slots + 1))
+        return (0,) * sum(ring.slots + 1 for ring in _rings(rates))
 
     def step(self, rates: list[Rate], state: State, now: int, weight: int) -> tuple[State, Decision]:
         counters = _counters(rates, state, now)
@@ -55,7 +55,7 @@ class SlidingWindows(StateAlgorithm):
             return state, Decision(failing_rate=failing, retry_after_ms=wait)
         for counter in counters.values():
             counter.add(weight)
-        return tuple(number for counter in counters.values() for number in counter.state()), ADMITTED
+        return sum((counter.state() for counter in counters.values()), ()), ADMITTED
 
     def consumed(self, rates: list[Rate], state: State, now: int) -> int:
         """Calls inside the longest of `rates`."""
@@ -73,16 +73,16 @@ class _Counter:
         # A clock that went back (a reboot) tells nothing about how long ago these calls were: they count
         # as just made, which delays but never exceeds.
         moved = min(max(moved, 0), ring.slots)
-        self._counts = [*(int(count) for count in stored[1 + moved :]), *([0] * moved)]
+        self._counts = [*stored[1 + moved :], *([0] * moved)]
 
     def add(self, weight: int) -> None:
         self._counts[-1] += weight
 
-    def state(self) -> list[int]:
-        return [self._newest, *self._counts]
+    def state(self) -> State:
+        return (self._newest, *self._counts)
 
     def within(self, interval: int, now: int) -> int:
-        return sum(self._counts[self._oldest(interval, now) :])
+        return int(sum(self._counts[self._oldest(interval, now) :]))
 
     def wait(self, rate: Rate, now: int, weight: int) -> int:
         """Milliseconds until `weight` more fit; 0 if they fit now."""

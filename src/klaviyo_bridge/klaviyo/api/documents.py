@@ -41,12 +41,22 @@ def page(reply: Reply, parse: Parse[T]) -> Page[T]:
 
 def next_cursor(document: Mapping[str, Any]) -> str | None:
     """The bare cursor of the next page; the SDK would send it with an `=` in front, or a whole URL."""
+    return _next(document, "page[cursor]")
+
+
+def next_page_cursor(document: Mapping[str, Any]) -> str | None:
+    """The same for reports, which spell it `page_cursor`."""
+    return _next(document, "page_cursor") or _next(document, "page[cursor]")
+
+
+def _next(document: Mapping[str, Any], parameter: str) -> str | None:
     links: object = document.get("links")
     link: object = cast("Mapping[str, object]", links).get("next") if isinstance(links, dict) else None
     if not isinstance(link, str):
         return None
-    found = parse_qs(urlsplit(link).query).get("page[cursor]")
-    return found[0] if found else None
+    found = parse_qs(urlsplit(link).query).get(parameter)
+    # Base64 knows `+` and no space, and a query that was not encoded turns one into the other.
+    return found[0].replace(" ", "+") if found else None
 
 
 def page_query(
@@ -56,9 +66,8 @@ def page_query(
     sort: str | None = None,
     cursor: str | None = None,
     size: int | None = None,
-    **extra: str | None,
 ) -> Query:
-    """The query of a page; `extra` names are written with `__` for brackets: `fields__profile`."""
+    """The query of a page, of what is given. Raises InvalidPayload for a page larger than Klaviyo's largest."""
     _check_size(operation, size)
     known = {
         "filter": filter,
@@ -66,8 +75,7 @@ def page_query(
         "page[size]": str(size) if size else None,
         "page[cursor]": cursor,
     }
-    more = {_bracketed(name): value for name, value in extra.items()}
-    return [(name, value) for name, value in (known | more).items() if value]
+    return [(name, value) for name, value in known.items() if value]
 
 
 def every(read: Callable[[str | None], Page[T]]) -> Iterator[T]:
@@ -81,11 +89,6 @@ def every(read: Callable[[str | None], Page[T]]) -> Iterator[T]:
         if found.next_cursor is None:
             return
         cursor = found.next_cursor
-
-
-def _bracketed(name: str) -> str:
-    kind, _, of = name.partition("__")
-    return f"{kind.replace('_', '-')}[{of.replace('_', '-')}]" if of else kind
 
 
 def _check_size(operation: str, size: int | None) -> None:
