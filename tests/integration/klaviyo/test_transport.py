@@ -459,7 +459,7 @@ def test_the_recorder_hears_of_each_request(stub: Any, connect: Any) -> None:
         (
             ApiClient.param_serialize,
             "self method resource_path path_params query_params header_params body post_params files auth_settings"
-             " collection_formats _host _request_auth",
+            " collection_formats _host _request_auth",
         ),
         (ApiClient.call_api, "self method url header_params body post_params _request_timeout"),
         (RESTClientObject.request, "self method url headers body post_params _request_timeout"),
