@@ -5,52 +5,42 @@ with open_bridge(load_settings()) as bridge:
     bridge.profiles.push({"email": "ann@example.com", "first_name": "Ann"})
     bridge.events.track_purchase({"email": "ann@example.com"}, Order(order_id="1001", …))
 ```
+
+Names are loaded when they are first used, so that `klaviyo-bridge --help` stays quick; `__init__.pyi` tells type
+checkers where they come from, and a test keeps the two equal.
 """
 
-from klaviyo_bridge.bridge import Bridge, open_bridge
-from klaviyo_bridge.config import Settings, load_settings
-from klaviyo_bridge.domain.event import Event, LineItem, Order
-from klaviyo_bridge.domain.profile import ProfileChange
-from klaviyo_bridge.errors import (
-    BridgeError,
-    CircuitOpen,
-    ConfigError,
-    ConsentRefused,
-    DuplicateProfile,
-    InvalidPayload,
-    InvalidWebhook,
-    NotAuthorized,
-    NotFound,
-    OutcomeUnknown,
-    Overloaded,
-    Problem,
-    RateLimited,
-    Rejected,
-    Unavailable,
-)
+from importlib import import_module
 
-__all__ = [
-    "Bridge",
-    "BridgeError",
-    "CircuitOpen",
-    "ConfigError",
-    "ConsentRefused",
-    "DuplicateProfile",
-    "Event",
-    "InvalidPayload",
-    "InvalidWebhook",
-    "LineItem",
-    "NotAuthorized",
-    "NotFound",
-    "Order",
-    "OutcomeUnknown",
-    "Overloaded",
-    "Problem",
-    "ProfileChange",
-    "RateLimited",
-    "Rejected",
-    "Settings",
-    "Unavailable",
-    "load_settings",
-    "open_bridge",
-]
+_HOME = {
+    "bridge": ("Bridge", "open_bridge"),
+    "config": ("Settings", "load_settings"),
+    "domain.event": ("Event", "LineItem", "Order"),
+    "domain.profile": ("ProfileChange",),
+    "errors": (
+        "BridgeError",
+        "CircuitOpen",
+        "ConfigError",
+        "ConsentRefused",
+        "DuplicateProfile",
+        "InvalidPayload",
+        "InvalidWebhook",
+        "NotAuthorized",
+        "NotFound",
+        "OutcomeUnknown",
+        "Overloaded",
+        "Problem",
+        "RateLimited",
+        "Rejected",
+        "Unavailable",
+    ),
+}
+_MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for name in names}
+
+__all__ = [*_MODULE]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]  # strings, from the table
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULE[name]), name)

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from klaviyo_bridge.config import Settings
+from klaviyo_bridge.config import MappingSettings, Settings
+from klaviyo_bridge.domain.consent import Channel
+from klaviyo_bridge.domain.event import Event
+from klaviyo_bridge.domain.mapping import Direction, FieldRule, Owner, TableMapping, is_field
 from klaviyo_bridge.domain.outbox import Lane
+from klaviyo_bridge.domain.profile import ProfileChange
+from klaviyo_bridge.errors import ConfigError, Problem
 from klaviyo_bridge.infra.database import Database, open_database
 from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
-from klaviyo_bridge.infra.migrate import migrate
+from klaviyo_bridge.infra.migrate import is_current, migrate
 from klaviyo_bridge.infra.source import Source, open_source
 from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
@@ -23,6 +28,7 @@ from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
 from klaviyo_bridge.infra.stores.profiles import ProfileStore
 from klaviyo_bridge.infra.telemetry import Recorder
+from klaviyo_bridge.jobs.bell import Bell
 from klaviyo_bridge.jobs.pulses import Heart
 from klaviyo_bridge.jobs.registry import JobKind, Pulse, QueueName
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
@@ -32,9 +38,11 @@ from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
+from klaviyo_bridge.services.doctor import Doctor
 from klaviyo_bridge.services.event_tracker import EventTracker
 from klaviyo_bridge.services.health import Health
 from klaviyo_bridge.services.inbox import Inbox
+from klaviyo_bridge.services.ingest import GroupCommit
 from klaviyo_bridge.services.profile_merge import ProfileMerge
 from klaviyo_bridge.services.profile_sync import ProfileSync
 from klaviyo_bridge.webhooks.handlers import profile_events
@@ -59,19 +67,26 @@ class Bridge:
     events: EventTracker
     inbox: Inbox
     health: Health
+    doctor: Doctor
     webhooks: Router
+    profile_ingest: GroupCommit[ProfileChange]
+    event_ingest: GroupCommit[Event]
     delivery: Delivery
     settlement: Settlement
     _engine: Engine
     _settings: Settings
-    _clock: Callable[[], datetime]
+    _bell: Bell
 
     @contextmanager
     def working(self) -> Generator[Heart]:
         """Work in this process until the block ends: plan, deliver, settle, pull, handle webhooks."""
         heart = Heart(self._pulses)
-        with self._engine.run(self._handlers, self._queues), heart.beating():
-            yield heart
+        self._bell.answer(lambda: heart.wake(PLAN))
+        try:
+            with self._engine.run(self._handlers, self._queues), heart.beating():
+                yield heart
+        finally:
+            self._bell.answer(None)
 
     @cached_property
     def _handlers(self) -> Mapping[str, Callable[[Argument], None]]:
@@ -124,23 +139,28 @@ def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> G
         recorder = Recorder()
         session = stack.enter_context(_session(settings, database, recorder))
         sources = [
-            stack.enter_context(open_source(mapping.url.get_secret_value(), mapping.table_mapping()))
+            stack.enter_context(open_source(mapping.url.get_secret_value(), _table_mapping(mapping)))
             for mapping in settings.mappings
         ]
-        yield _build(settings, database, engine, KlaviyoAPI(session), sources, recorder, clock)
+        bridge = _build(settings, database, engine, session, sources, recorder, clock)
+        stack.enter_context(bridge.profile_ingest.running())
+        stack.enter_context(bridge.event_ingest.running())
+        yield bridge
 
 
 def _build(
     settings: Settings,
     database: Database,
     engine: Engine,
-    klaviyo: KlaviyoAPI,
+    session: Session,
     sources: list[Source],
     recorder: Recorder,
     clock: Callable[[], datetime],
 ) -> Bridge:
     account = settings.account
-    outbox = OutboxStore(database, engine, queue_of=_queue_of, clock=clock)
+    klaviyo = KlaviyoAPI(session)
+    bell = Bell()
+    outbox = OutboxStore(database, engine, queue_of=_queue_of, notify=bell.ring, clock=clock)
     batches = BatchStore(database, engine, queue_of=_queue_of, clock=clock)
     accounts = AccountStore(database, clock=clock)
     accounts.open(account, _fingerprint(settings.klaviyo_private_key.get_secret_value()))
@@ -152,18 +172,54 @@ def _build(
     router = Router()
     profile_events.register(router, profiles)
     inbox = InboxStore(database, engine, queue=QueueName.LIVE, clock=clock)
+    events = EventTracker(account, outbox, clock=clock)
+    health = Health(account, outbox, accounts, clock=clock)
+    limit = settings.backlog_limit
     return Bridge(
         account=account,
         profiles=profiles,
-        events=EventTracker(account, outbox, clock=clock),
+        events=events,
         inbox=Inbox(account, inbox, recorder),
-        health=Health(account, outbox, accounts, clock=clock),
+        health=health,
+        doctor=_doctor(settings, session, database, clock),
         webhooks=router,
+        profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
+        event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
         delivery=Delivery(account, outbox, batches, accounts, _lanes(klaviyo, settlement), recorder),
         settlement=settlement,
         _engine=engine,
         _settings=settings,
-        _clock=clock,
+        _bell=bell,
+    )
+
+
+def _table_mapping(mapping: MappingSettings) -> TableMapping:
+    unknown = [name for name in mapping.fields if not is_field(name)]
+    if unknown:
+        where = f"mappings.{mapping.name}.fields"
+        what = "is no field of a Klaviyo profile; your own go under properties.…"
+        raise ConfigError(problems=[Problem(f"{where}.{name}", what) for name in unknown])
+    return TableMapping(
+        name=mapping.name,
+        table=mapping.table,
+        key=mapping.key,
+        cursor=mapping.cursor,
+        fields={
+            name: FieldRule(column=rule.column, owner=Owner(rule.owner), direction=Direction(rule.direction))
+            for name, rule in mapping.fields.items()
+        },
+        consent={Channel(channel): column for channel, column in mapping.consent.items()},
+    )
+
+
+def _doctor(settings: Settings, session: Session, database: Database, clock: Callable[[], datetime]) -> Doctor:
+    return Doctor(
+        session.call,
+        public_key=settings.klaviyo_public_key,
+        secrets=len(settings.klaviyo_webhook_signing_secret),
+        api_keys=len(settings.api_keys),
+        schema_is_current=lambda: is_current(database),
+        clock=clock,
     )
 
 

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -22,8 +22,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from klaviyo_bridge.domain.consent import Channel
-from klaviyo_bridge.domain.mapping import Direction, FieldRule, Owner, TableMapping, is_field
 from klaviyo_bridge.errors import ConfigError, Problem
 
 ENVIRONMENTS: Mapping[str, Mapping[str, Any]] = {
@@ -55,8 +53,8 @@ class FieldSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str
-    owner: Owner = Owner.NEWEST
-    direction: Direction = Direction.BOTH
+    owner: Literal["app", "klaviyo", "newest"] = "newest"
+    direction: Literal["push", "pull", "both"] = "both"
 
 
 class MappingSettings(BaseModel):
@@ -69,32 +67,17 @@ class MappingSettings(BaseModel):
     table: str
     key: str
     cursor: str | None = None
-    fields: dict[str, FieldSettings | str]
-    consent: dict[Channel, str] = {}
+    fields: dict[str, FieldSettings]
+    consent: dict[Literal["email", "sms"], str] = {}
 
-    @field_validator("fields")
+    @field_validator("fields", mode="before")
     @classmethod
-    def _known(cls, fields: dict[str, FieldSettings | str]) -> dict[str, FieldSettings | str]:
-        unknown = [name for name in fields if not is_field(name)]
-        if unknown:
-            raise ValueError(f"no Klaviyo field is called {', '.join(unknown)}; your own go under properties.…")
-        return fields
-
-    def table_mapping(self) -> TableMapping:
-        return TableMapping(
-            name=self.name,
-            table=self.table,
-            key=self.key,
-            cursor=self.cursor,
-            fields={name: _rule(rule) for name, rule in self.fields.items()},
-            consent=self.consent,
-        )
-
-
-def _rule(rule: FieldSettings | str) -> FieldRule:
-    if isinstance(rule, str):
-        return FieldRule(column=rule)
-    return FieldRule(column=rule.column, owner=rule.owner, direction=rule.direction)
+    def _short_form(cls, fields: Any) -> Any:
+        """`email = "email_address"` is short for `email = { column = "email_address" }`."""
+        if not isinstance(fields, dict):
+            return fields
+        named = cast(dict[str, Any], fields)
+        return {name: {"column": rule} if isinstance(rule, str) else rule for name, rule in named.items()}
 
 
 class Settings(BaseSettings):

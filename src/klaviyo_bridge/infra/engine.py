@@ -32,6 +32,7 @@ APPLICATION = "klaviyo-bridge"
 APPLICATION_VERSION = "1"  # moves only when a job's argument changes its meaning
 SCHEMA = "klaviyo_bridge_jobs"
 SWEEP_SECONDS = 5.0
+GRACE_SECONDS = 10
 
 Argument = dict[str, Any]
 Handler = Callable[[Argument], None]
@@ -62,6 +63,33 @@ def _outcome(value: object) -> str:
     return type(value).__name__
 
 
+class _Running:
+    """How many jobs run in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def any(self) -> bool:
+        return self._count > 0
+
+    def counted(self, handler: Handler) -> Handler:
+        """`handler` under a name of its own, counted while it runs."""
+
+        def job(argument: Argument) -> None:
+            self._add(1)
+            try:
+                handler(argument)
+            finally:
+                self._add(-1)
+
+        return job
+
+    def _add(self, change: int) -> None:
+        with self._lock:
+            self._count += change
+
+
 class Engine:
     """Enqueues jobs; one process per `run` also works on them."""
 
@@ -69,6 +97,7 @@ class Engine:
         self._database = database
         self._bookkeeping = bookkeeping
         self._url = url
+        self._running = _Running()
         self._client = DBOSClient(
             system_database_engine=bookkeeping,
             dbos_system_schema=SCHEMA,
@@ -115,7 +144,8 @@ class Engine:
             try:
                 yield
             finally:
-                DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
+                grace = GRACE_SECONDS if self._running.any() else 0
+                DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=grace)
 
     def _launch(self, executor: str, handlers: Mapping[str, Handler], queues: Sequence[Queue]) -> None:
         logging.getLogger("dbos").setLevel(logging.ERROR)
@@ -131,12 +161,12 @@ class Engine:
             "run_migrations": False,
             "log_level": "ERROR",
             "max_executor_threads": sum(queue.concurrency for queue in queues) + 4,
-            "notification_listener_polling_interval_sec": 3600.0,
+            "notification_listener_polling_interval_sec": 0.5,  # it looks at nothing, but is joined at the end
             "scheduler_polling_interval_sec": 3600.0,
         }
         DBOS(config=config)
         for kind, handler in handlers.items():
-            DBOS.workflow(name=kind, max_recovery_attempts=None)(_job(handler))
+            DBOS.workflow(name=kind, max_recovery_attempts=None)(self._running.counted(handler))
         for queue in queues:
             self._client.register_queue(
                 queue.name,
@@ -148,13 +178,6 @@ class Engine:
 
     def _alive(self, executor: str) -> AbstractContextManager[None]:
         return _nothing() if self._database.is_sqlite else _Heartbeat(self._database.engine, executor)
-
-
-def _job(handler: Handler) -> Handler:
-    def job(argument: Argument) -> None:
-        handler(argument)
-
-    return job
 
 
 def _executor_name() -> str:

@@ -42,12 +42,15 @@ class EventTracker:
         `unique_id`, `value`, `value_currency`, `backfill`. The same metric, person and `unique_id` count once,
         however often they are sent. Raises `InvalidPayload` naming every field that is wrong.
         """
-        return self._take([event(fields, now=self._clock())], trace=trace)
+        return self.take(self.check([fields]), trace=trace)
 
     def track_many(self, events: Sequence[Mapping[str, object]], *, trace: str | None = None) -> Tracked:
         """As `track`, all or none: one wrong event raises `InvalidPayload` and nothing is taken."""
-        check = partial(event, now=self._clock())
-        return self._take(checked(events, check, where="events"), trace=trace)
+        return self.take(self.check(events, many=True), trace=trace)
+
+    def check(self, events: Sequence[Mapping[str, object]], *, many: bool = False) -> list[Event]:
+        """The events these fields stand for; raises `InvalidPayload`. With `many`, paths carry the index."""
+        return checked(events, partial(event, now=self._clock()), where="events" if many else "")
 
     def track_purchase(self, customer: Mapping[str, object], order: Order, *, trace: str | None = None) -> Tracked:
         """Have Klaviyo know this order: Placed Order, and Ordered Product for each line.
@@ -56,7 +59,8 @@ class EventTracker:
         """
         return self.track_many(purchase(customer, order), trace=trace)
 
-    def _take(self, events: Sequence[Event], *, trace: str | None) -> Tracked:
+    def take(self, events: Sequence[Event], *, trace: str | None = None) -> Tracked:
+        """Put checked events on disk."""
         taken = self._outbox.add(self._account, [_row(item, trace) for item in events])
         return Tracked(taken.taken, taken.repeated)
 

@@ -56,6 +56,10 @@ class Health:
             self._last = (now, self._look(now))
         return self._last[1]
 
+    def waiting(self) -> int:
+        """Rows that wait to be delivered, as of the last look."""
+        return self.report().waiting
+
     def _look(self, now: datetime) -> Report:
         counts = self._backlog.backlog(self._account)
         oldest = self._backlog.oldest_waiting(self._account)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from klaviyo_bridge.domain.consent import suppressed_at
@@ -26,6 +26,7 @@ SOURCE_PAGE = 1_000
 IDS_PER_READ = 100
 OVERLAP = timedelta(seconds=5)
 """Klaviyo's `updated` is finer than it shows and knows only "greater than": a walk begins a little earlier."""
+BEGINNING = datetime(1990, 1, 1, tzinfo=UTC)
 SUPPRESSED_AT = "subscriptions.email.marketing.suppression.timestamp"
 
 
@@ -94,13 +95,18 @@ class ProfileSync:
         `profile` holds Klaviyo's attribute names, `location` and `properties`; an absent field stays as it
         is, None clears it. Raises `InvalidPayload` naming every field that is wrong.
         """
-        return self._push([profile_change(profile)], trace=trace)
+        return self.take(self.check([profile]), trace=trace)
 
     def push_many(self, profiles: Sequence[Mapping[str, object]], *, trace: str | None = None) -> Pushed:
         """As `push`, all or none: one wrong profile raises `InvalidPayload` and nothing is taken."""
-        return self._push(checked(profiles, profile_change, where="profiles"), trace=trace)
+        return self.take(self.check(profiles, many=True), trace=trace)
 
-    def _push(self, changes: Sequence[ProfileChange], *, trace: str | None) -> Pushed:
+    def check(self, profiles: Sequence[Mapping[str, object]], *, many: bool = False) -> list[ProfileChange]:
+        """The writes these profiles stand for; raises `InvalidPayload`. With `many`, paths carry the index."""
+        return checked(profiles, profile_change, where="profiles" if many else "")
+
+    def take(self, changes: Sequence[ProfileChange], *, trace: str | None = None) -> Pushed:
+        """Put checked writes on disk."""
         taken = self._outbox.add_changes(self._account, changes, priority=Priority.UPSERT, trace=trace)
         return Pushed(read=len(changes), queued=taken.taken, unchanged=taken.repeated)
 
@@ -148,7 +154,8 @@ class ProfileSync:
         for name in ("updated", SUPPRESSED_AT):
             for page, position in self._walk(name):
                 self._merge.absorb(page, total)
-                self._cursors.put(self._account, f"pull:{name}", position)
+                if position is not None:
+                    self._cursors.put(self._account, f"pull:{name}", iso(position))
         return total
 
     def pull_ids(self, profile_ids: Sequence[str]) -> Pulled:
@@ -159,18 +166,20 @@ class ProfileSync:
             self._merge.absorb(self._klaviyo.profiles.page(filter=wanted, subscriptions=True).items, total)
         return total
 
-    def _walk(self, name: str) -> Iterator[tuple[list[RemoteProfile], str]]:
-        """Pages ordered by `name`, each with the position to go on from when it is done."""
+    def _walk(self, name: str) -> Iterator[tuple[list[RemoteProfile], datetime | None]]:
+        """Pages of what changed by `name`, and where to go on from once the page is done.
+
+        Klaviyo refuses to sort by a suppression's time while it filters by it, so that walk has a position
+        only at its end.
+        """
         stored = self._cursors.get(self._account, f"pull:{name}")
-        position = datetime.fromisoformat(stored) if stored else datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-        since, cursor = position - OVERLAP, None
+        position = datetime.fromisoformat(stored) if stored else BEGINNING
+        wanted, sort, cursor = greater_than(name, position - OVERLAP), name if name == "updated" else None, None
         while True:
-            page = self._klaviyo.profiles.page(
-                filter=greater_than(name, since), sort=name, cursor=cursor, subscriptions=True
-            )
+            page = self._klaviyo.profiles.page(filter=wanted, sort=sort, cursor=cursor, subscriptions=True)
             position = max([position, *(_moved_at(profile, name) or position for profile in page.items)])
-            yield page.items, iso(position)
             cursor = page.next_cursor
+            yield page.items, position if sort or cursor is None else None
             if cursor is None:
                 return
 
@@ -183,12 +192,15 @@ def change_of(row: SourceRow, mapping: TableMapping) -> ProfileChange:
 
 
 def checked(items: Sequence[Any], check: Callable[..., Any], *, where: str) -> list[Any]:
-    """Every item through `check`; raises one `InvalidPayload` with the problems of all of them."""
+    """Every item through `check`; raises one `InvalidPayload` with the problems of all of them.
+
+    `where` names the list; empty for a single item that needs no index.
+    """
     good: list[Any] = []
     found: list[Problem] = []
     for index, item in enumerate(items):
         try:
-            good.append(check(item, where=f"{where}[{index}]"))
+            good.append(check(item, where=f"{where}[{index}]" if where else ""))
         except InvalidPayload as error:
             found += error.problems
     if found:

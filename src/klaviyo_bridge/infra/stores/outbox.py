@@ -40,11 +40,18 @@ class OutboxStore:
     """Rows in, batches out; each method is one transaction."""
 
     def __init__(
-        self, database: Database, engine: Engine, *, queue_of: Callable[[Lane], str], clock: Callable[[], datetime]
+        self,
+        database: Database,
+        engine: Engine,
+        *,
+        queue_of: Callable[[Lane], str],
+        notify: Callable[[], None],
+        clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._engine = engine
         self._queue_of = queue_of
+        self._notify = notify
         self._clock = clock
 
     def add(self, account: str, rows: Sequence[NewRow]) -> Taken:
@@ -52,7 +59,9 @@ class OutboxStore:
         if not rows:
             return Taken(0, 0)
         with self._database.write() as connection:
-            return self._add(connection, account, rows)
+            taken = self._add(connection, account, rows)
+        self._notify()
+        return taken
 
     def _add(self, connection: sa.Connection, account: str, rows: Sequence[NewRow]) -> Taken:
         now = self._clock()
@@ -86,6 +95,7 @@ class OutboxStore:
             if rows:
                 connection.execute(outbox.insert(), rows)
             _remember(connection, account, marks, persons)
+        self._notify()
         return Taken(len(news), len(changes) - len(news))
 
     def _news(

@@ -1,0 +1,1 @@
+"""ENTRY: HTTP from the application and from operators."""

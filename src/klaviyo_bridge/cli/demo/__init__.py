@@ -1,0 +1,1 @@
+"""The demo: a simulated Klaviyo, a small shop, and the bridge between them."""
