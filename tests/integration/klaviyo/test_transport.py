@@ -29,6 +29,8 @@ from klaviyo_bridge.errors import (
 from klaviyo_bridge.klaviyo import filters
 
 PERSON: dict[str, Any] = {"data": {"type": "profile", "id": "01A", "attributes": {"email": "ada@example.com"}}}
+SERIALIZE = """self method resource_path path_params query_params header_params body post_params files
+auth_settings collection_formats _host _request_auth"""
 EMPTY = {"data": [], "links": {"next": None}}
 
 
@@ -456,11 +458,7 @@ def test_the_recorder_hears_of_each_request(stub: Any, connect: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
-        (
-            ApiClient.param_serialize,
-            "self method resource_path path_params query_params header_params body post_params files auth_settings"
-            " collection_formats _host _request_auth",
-        ),
+        (ApiClient.param_serialize, SERIALIZE),
         (ApiClient.call_api, "self method url header_params body post_params _request_timeout"),
         (RESTClientObject.request, "self method url headers body post_params _request_timeout"),
         (ApiException.from_response, "http_resp body data"),
