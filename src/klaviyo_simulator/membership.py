@@ -39,7 +39,10 @@ def leave(
 
 
 def merge(account: Account, target: Profile, source: Profile, cause: Cause) -> None:
-    """The source's identifiers, fields, events and lists go over where the target has none; then it is gone."""
+    """The source's identifiers, fields.
+
+    Events and lists go over where the target has none; then it is gone.
+    """
     gained = {
         name: source.identifier(name)
         for name in IDENTIFIERS
