@@ -1,4 +1,7 @@
-"""One Klaviyo account: everything it holds, and who listens to what happens in it. The rules are in the modules above."""
+"""One Klaviyo account: everything it holds, and who listens to what happens in it.
+
+The rules are in the modules above.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ class Job:
     list_ids: list[str] = field(default_factory=list[str])
     segment_ids: list[str] = field(default_factory=list[str])
     profile_ids: list[str] = field(default_factory=list[str])
-    errors: list[JsonObject] = field(default_factory=list[JsonObject])
+    errors: list[JsonObject] = field(default_factory=list[dict[str, Any]])
     hidden: bool = False
 
 

@@ -1,4 +1,7 @@
-"""The ASGI application: reads requests, lets the door answer, carries out faults on the socket, writes the log."""
+"""The ASGI application: reads requests, lets the door answer, carries out faults on the socket.
+
+Writes the log.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from klaviyo_simulator.control import Control
@@ -53,8 +57,7 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                loop = asyncio.get_running_loop()
-                self.simulator.courier.call_soon = lambda work: _call_soon(loop, work)
+                self.simulator.courier.call_soon = partial(_call_soon, asyncio.get_running_loop())
                 self._ticker = asyncio.create_task(self._tick())
                 await send({"type": "lifespan.startup.complete"})
             else:

@@ -1,15 +1,18 @@
-"""What writing a profile means: who is meant, what changes, what is refused. Reading is in `resources.profiles`."""
+"""What writing a profile means: who is meant, what changes, what is refused.
+
+Reading is in `resources.profiles`.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from klaviyo_simulator.account import Account
 from klaviyo_simulator.errors import ApiError, JsonObject, Problem, duplicate_profile
 from klaviyo_simulator.log import Cause
 from klaviyo_simulator.profiles import IDENTIFIERS, Profile
+from klaviyo_simulator.reading import as_list, object_in, within
 from klaviyo_simulator.switches import Switches
 
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s.,;:()<>]+(\.[^@\s.,;:()<>]+)+")
@@ -48,7 +51,7 @@ def is_cut_short(phone: object) -> bool:
 
 
 def region_problem(phone: str | None, switches: Switches, pointer: str) -> Problem | None:
-    """The number's country is not enabled (switch `phone_regions`: prefixes such as `+1,+49`; empty means all)."""
+    """The number's country is not enabled: switch `phone_regions`, prefixes such as `+1,+49`, empty for all."""
     prefixes = tuple(part.strip() for part in switches.phone_regions.split(",") if part.strip())
     if phone is None or not prefixes or phone.startswith(prefixes):
         return None
@@ -184,26 +187,20 @@ def _without_nulls(values: JsonObject) -> JsonObject:
 
 def patched(properties: JsonObject, patch: JsonObject) -> JsonObject:
     """`meta.patch_properties` applied: append, unappend, unset."""
-    for name, value in (patch.get("append") or {}).items():
-        kept = _as_list(properties.get(name))
-        properties[name] = kept + [item for item in _as_list(value) if item not in kept]
-    for name, value in (patch.get("unappend") or {}).items():
+    for name, value in object_in(patch, "append").items():
+        kept = as_list(properties.get(name))
+        properties[name] = kept + [item for item in as_list(value) if item not in kept]
+    for name, value in object_in(patch, "unappend").items():
         if name in properties:
-            gone = _as_list(value)
-            properties[name] = [item for item in _as_list(properties[name]) if item not in gone]
-    for name in _as_list(patch.get("unset")):
+            gone = as_list(value)
+            properties[name] = [item for item in as_list(properties[name]) if item not in gone]
+    for name in as_list(patch.get("unset")):
         properties.pop(name, None)
     return properties
 
 
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownArgumentType]
-
-
 def patch_of(meta: JsonObject | None) -> JsonObject | None:
-    return (meta or {}).get("patch_properties")
+    return within(meta, "patch_properties")
 
 
 def ensure(account: Account, attributes: JsonObject, cause: Cause, *, profile_id: str | None = None) -> Profile | None:

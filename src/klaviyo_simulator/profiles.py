@@ -1,4 +1,7 @@
-"""Profiles as stored: compact, found by any identifier, read in several orders. What a write means is in `people`."""
+"""Profiles as stored: compact, found by any identifier, read in several orders.
+
+What a write means is in `people`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What Klaviyo does later: 202 now, applied when its time has come. No threads; the server's loop calls `run_due`."""
+"""What Klaviyo does later: 202 now, applied when its time has come.
+
+No threads; the server's loop calls `run_due`.
+"""
 
 from __future__ import annotations
 

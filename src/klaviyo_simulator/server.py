@@ -72,7 +72,11 @@ class ThreadedServer:
         self._thread = threading.Thread(target=self._run, name="klaviyo-simulator", daemon=True)
 
     def start(self, *, patience: float = 10.0) -> None:
-        """Returns when requests are answered; SimulatorError when that takes longer than `patience` seconds."""
+        """Returns when requests are answered; SimulatorError when that takes longer than `patience` seconds.
+
+        Eturns when requests are answered; SimulatorError when that takes longer than `patience`
+        seconds.
+        """
         self._thread.start()
         deadline = time.monotonic() + patience
         while not self._server.started:

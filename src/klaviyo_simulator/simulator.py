@@ -1,4 +1,7 @@
-"""The composition: accounts, their listeners, the router. Everything here is used from one thread, the loop's."""
+"""The composition: accounts, their listeners, the router.
+
+Everything here is used from one thread, the loop's.
+"""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from klaviyo_simulator.people import (
     patch_of,
 )
 from klaviyo_simulator.query import QuerySpec
+from klaviyo_simulator.reading import list_in
 from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.resources.schemas import META, PROFILE_ATTRIBUTES
 from klaviyo_simulator.resources.shapes import list_resource, profile_resource
@@ -96,9 +97,8 @@ def _row_problem(row: JsonObject, pointer: str, switches: Switches, *, large: bo
 
 
 def _lists(call: Call) -> list[MailingList]:
-    wanted = ((call.data.get("relationships") or {}).get("lists") or {}).get("data") or []
     found: list[MailingList] = []
-    for entry in wanted:
+    for entry in list_in(call.data, "relationships", "lists", "data"):
         item = call.account.lists.get(entry["id"])
         if item is None:
             raise invalid(f"List ID {entry['id']} does not exist.", pointer="/data")
@@ -262,7 +262,7 @@ def get_job_profile_ids(call: Call) -> Reply:
 def get_job_errors(call: Call) -> Reply:
     job = the_job(call)
     page = paginate(Ordering((index,) for index in range(len(job.errors))), call.query)
-    rows = [job.errors[key[0]] for key in page.keys]
+    rows: list[JsonObject] = [job.errors[key[0]] for key in page.keys]
     return many(call, [_error_resource(call, row) for row in rows], page=page)
 
 
