@@ -27,7 +27,7 @@ simulate: setup  ## Serve a Klaviyo on http://127.0.0.1:8600
 	@$(RUN) klaviyo-simulator serve $(ARGS)
 
 test: setup  ## Run all tests (SQLite, real Postgres and Valkey included); ARGS="-k name" narrows
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest --numprocesses auto $(ARGS)
 
 lint: setup  ## Format check, lint, types and import contracts
 	$(RUN) ruff format --check .
