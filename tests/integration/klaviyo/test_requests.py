@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
+from klaviyo_bridge.errors import Unavailable
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 
 SEGMENT = {"condition_groups": [{"conditions": [{"type": "profile-property"}]}]}
@@ -224,7 +226,8 @@ def test_what_is_sent(
 ) -> None:
     stub.says(stub.answer(200, {"data": []}))
 
-    call(connect().api)
+    with suppress(Unavailable):  # an empty list is no answer to whoever asks for one thing
+        call(connect().api)
 
     (asked,) = stub.asked
     assert (asked.method, asked.target) == (method, target)

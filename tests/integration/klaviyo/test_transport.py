@@ -204,7 +204,9 @@ class TestBodies:
         with pytest.raises(OutcomeUnknown):
             connect().api.profiles.bulk_import(b"{}")
 
-    @pytest.mark.parametrize("body", [b"", b"<html></html>", b'{"data":[{"id":"J', b"[1]", b"\xff\xfe"])
+    @pytest.mark.parametrize(
+        "body", [b"", b"<html></html>", b'{"data":[{"id":"J', b"[1]", b"\xff\xfe", b"{}", b'{"data":null}']
+    )
     def test_a_page_that_is_no_document_is_a_passing_trouble(self, stub: Any, connect: Any, body: bytes) -> None:
         stub.says(stub.answer(200, body=body))
 
@@ -336,6 +338,22 @@ class TestHostileAnswers:
 
         with pytest.raises(OutcomeUnknown):
             connect().api.events.create(b"{}")
+
+    @pytest.mark.parametrize("body", [b"", b"{}", b'{"data":[]}', b'{"data":null}'])
+    def test_a_resource_that_is_none_is_a_passing_trouble(self, stub: Any, connect: Any, body: bytes) -> None:
+        stub.says(stub.answer(200, body=body))
+
+        with pytest.raises(Unavailable):
+            connect().api.profiles.import_job("J1")
+
+    def test_a_host_that_speaks_no_tls_gets_nothing(self, stub: Any, connect: Any) -> None:
+        stub.says(b"HTTP/1.1 400 X\r\n\r\n")
+
+        with pytest.raises(Unavailable) as error:
+            connect(host=stub.url.replace("http:", "https:")).api.events.create(b"{}")
+
+        assert not isinstance(error.value, OutcomeUnknown)
+        assert all(b"canary" not in asked.body for asked in stub.asked)
 
 
 class TestSecrecy:

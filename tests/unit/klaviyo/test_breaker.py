@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from klaviyo_bridge.errors import CircuitOpen
+from klaviyo_bridge.errors import CircuitOpen, Unavailable
 from klaviyo_bridge.klaviyo.breaker import Breaker, MemoryBreakerStore
 
 
@@ -157,6 +157,27 @@ def test_reads_its_state_twice_a_second_at_most(clock: Clock) -> None:
         breaker.call(lambda: 1)
 
     assert store.reads == 1
+
+
+def test_a_store_that_fails_afterwards_does_not_spoil_a_success(clock: Clock) -> None:
+    class Failing(MemoryBreakerStore):
+        broken = False
+
+        def read(self, account: str) -> tuple[tuple[str, int, float, float] | None, float]:
+            if self.broken:
+                raise Unavailable
+            return super().read(account)
+
+    store = Failing(clock)
+    breaker = a_breaker(store, clock)
+
+    def attempt() -> str:
+        store.broken = True
+        return "done"
+
+    assert breaker.call(attempt) == "done"
+    with pytest.raises(Unavailable):
+        breaker.check()
 
 
 def test_calls_run_side_by_side() -> None:
