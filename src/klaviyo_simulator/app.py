@@ -28,6 +28,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 IDLE_SECONDS = 0.01
 SMALLEST_GZIP = 2048
 LARGEST_BODY = 64 * 1024 * 1024
+LARGE_BODY = 1_000_000
+MOST_LOAD = 20_000
+PATIENCE = 2.0
 TRANSPORT = "klaviyo_simulator.transport"
 
 
@@ -82,6 +85,8 @@ class App:
             return
         raw = await _read(receive)
         request.entry.body, request.entry.body_length = raw[:BODY_LIMIT], len(raw)
+        if len(raw) > LARGE_BODY:
+            await self._breathe()
         answer = self._answer(request, raw, before)
         if faults.rules:
             after = self._fire(request, AFTER)
@@ -91,6 +96,12 @@ class App:
             return
         self._close(request.entry, answer, started)
         await _send(send, _compressed(answer, request.headers))
+
+    async def _breathe(self) -> None:
+        """Let earlier bulk jobs be applied first, so that bodies do not pile up; two seconds at most."""
+        world, until = self.simulator.world, time.monotonic() + PATIENCE
+        while world.scheduler.load > MOST_LOAD and world.clock.speed > 0 and time.monotonic() < until:
+            await asyncio.sleep(IDLE_SECONDS / 5)
 
     def _open(self, scope: Scope) -> Request:
         log, world = self.simulator.world.log, self.simulator.world

@@ -136,7 +136,7 @@ def change_switches(command: Command) -> JsonObject:
     world = command.simulator.world
     world.switches.change(dict(command.body))
     for account in command.simulator.accounts.values():
-        account.profiles.fold_email = world.switches.email_folding
+        account.obey_switches()
     return world.switches.as_dict()
 
 

@@ -122,12 +122,11 @@ class Log:
     def effect(
         self,
         kind: str,
-        *,
         time: float,
         account_id: str,
         cause: Cause,
-        profile_id: str | None = None,
-        values: Any = None,
+        profile_id: str | None,
+        values: Any,
     ) -> None:
         self.effects.append(Effect(len(self.effects) + 1, time, kind, account_id, profile_id, cause, values))
         self.effects_by[account_id, kind] += 1

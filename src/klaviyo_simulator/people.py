@@ -51,7 +51,7 @@ def is_cut_short(phone: object) -> bool:
 
 
 def region_problem(phone: str | None, switches: Switches, pointer: str) -> Problem | None:
-    """The number's country is not enabled: switch `phone_regions`, prefixes such as `+1,+49`, empty for all."""
+    """The number's country is not enabled, by the switch `phone_regions`: prefixes such as `+1,+49`."""
     prefixes = tuple(part.strip() for part in switches.phone_regions.split(",") if part.strip())
     if phone is None or not prefixes or phone.startswith(prefixes):
         return None
@@ -59,7 +59,10 @@ def region_problem(phone: str | None, switches: Switches, pointer: str) -> Probl
 
 
 def has_identifier(attributes: JsonObject) -> bool:
-    return any(attributes.get(name) for name in IDENTIFIERS)
+    get = attributes.get
+    return bool(
+        get("email") or get("phone_number") or get("external_id") or get("anonymous_id") or get("_kx")
+    )
 
 
 def missing_identifier(pointer: str = "/data/attributes") -> Problem:
@@ -75,19 +78,17 @@ def match(account: Account, attributes: JsonObject, *, profile_id: str | None = 
         chosen = store.get(profile_id)
         if chosen is None:
             return Match(None, unknown_id=True)
-    for name in precedence(account.world.switches):
+    for name in store.precedence:
         value = attributes.get(name)
-        found = store.find(name, value) if value else None
+        if not value:
+            continue
+        found = store.find(name, value)
         if found is None or found is chosen:
             continue
         if chosen is not None:
             return Match(chosen, found)
         chosen = found
     return Match(chosen)
-
-
-def precedence(switches: Switches) -> list[str]:
-    return switches.identifier_precedence.split(",")
 
 
 def refuse_other(account: Account, other: Profile | None) -> None:
@@ -117,11 +118,8 @@ def create(
 ) -> Profile:
     now = account.now()
     profile = Profile(account.world.ids.ulid(now), now)
+    body = _new_body(account, profile, attributes)
     account.profiles.add(profile)
-    for name in IDENTIFIERS:
-        if (value := attributes.get(name)) is not None:
-            account.profiles.identify(profile, name, _stored(account, name, value))
-    body = _new_body(attributes, account.world.switches)
     if patch:
         body["properties"] = patched(body.get("properties", {}), patch)
     profile.write_body(body)
@@ -158,10 +156,21 @@ def _stored(account: Account, name: str, value: str | None) -> str | None:
     return value if value is None else account.profiles.fold(name, value)
 
 
-def _new_body(attributes: JsonObject, switches: Switches) -> JsonObject:
-    if None not in attributes.values() and switches.null_property == "keep" and "location" not in attributes:
-        return {name: value for name, value in attributes.items() if name not in _IDENTIFIERS}
-    return merged_body({}, attributes, switches)
+def _new_body(account: Account, profile: Profile, attributes: JsonObject) -> JsonObject:
+    """Identify the profile, and return the rest of its attributes; written for imports by the million."""
+    body: JsonObject = {}
+    for name, value in attributes.items():
+        if value is None:
+            continue
+        if name in _IDENTIFIERS:
+            account.profiles.identify_new(profile, name, value)
+        elif name == "location" or (
+            name == "properties" and account.world.switches.null_property == "remove"
+        ):
+            body[name] = _without_nulls(value) if None in value.values() else value
+        else:
+            body[name] = value
+    return body
 
 
 def merged_body(body: JsonObject, attributes: JsonObject, switches: Switches) -> JsonObject:

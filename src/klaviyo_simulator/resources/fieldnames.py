@@ -72,8 +72,8 @@ WEBHOOK_TOPIC = names("id")
 PUSH_TOKEN = names(
     "background created enablement_status id metadata metadata.app_build metadata.app_id "
     "metadata.app_name metadata.app_version metadata.device_id metadata.device_model metadata.environment "
-    "metadata.klaviyo_sdk metadata.manufacturer metadata.os_name metadata.os_version metadata.sdk_version platform "
-    "recorded_date token vendor"
+    "metadata.klaviyo_sdk metadata.manufacturer metadata.os_name metadata.os_version "
+    "metadata.sdk_version platform recorded_date token vendor"
 )
 ADDITIONAL_PROFILE = {"profile": names("subscriptions predictive_analytics")}
 ACCOUNT = names(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
+from itertools import pairwise
 
 import orjson
 
@@ -43,11 +45,12 @@ LARGEST_ROW = 100_000
 LIFETIME = 7 * 86400
 CHUNK = 250
 ROWS = "/data/attributes/profiles/data"
+_ATTRIBUTES = re.compile(rb'"attributes"')
 
 
 def bulk_import_profiles(call: Call) -> Reply:
     rows: list[JsonObject] = call.attributes["profiles"]["data"]
-    _check_rows(rows, call.world.switches, large=len(call.raw) > LARGEST_ROW)
+    _check_rows(rows, call.world.switches, large=_may_hold_large_row(call.raw, len(rows)))
     lists = _lists(call)
     now = call.account.now()
     job = Job(
@@ -61,6 +64,7 @@ def bulk_import_profiles(call: Call) -> Reply:
     account, cause = call.account, Cause(call.request_id, job.id)
     account.effect("job.accepted", cause, values={"kind": KIND, "rows": len(rows)})
     delay = call.world.switches.delay_import
+    call.world.scheduler.load += len(rows)
     do_later(
         account,
         call.operation.id,
@@ -69,6 +73,17 @@ def bulk_import_profiles(call: Call) -> Reply:
         job=job,
     )
     return one(call, job_resource(call, job, fresh=True), status=202)
+
+
+def _may_hold_large_row(raw: bytes, rows: int) -> bool:
+    """A quick test that spares measuring 10,000 small rows: how far apart the word `attributes` is."""
+    if len(raw) <= LARGEST_ROW:
+        return False
+    places = [found.start() for found in _ATTRIBUTES.finditer(raw)]
+    if len(places) != rows + 1:
+        return True
+    gaps = (after - before for before, after in pairwise([*places, len(raw)]))
+    return max(gaps) > LARGEST_ROW - 1000
 
 
 def _check_rows(rows: list[JsonObject], switches: Switches, *, large: bool) -> None:
@@ -109,7 +124,9 @@ def _lists(call: Call) -> list[MailingList]:
 def _import_rows(
     account: Account, job: Job, rows: list[JsonObject], lists: list[MailingList], cause: Cause, every: int
 ) -> Generator[None]:
+    scheduler = account.world.scheduler
     for index, row in enumerate(rows):
+        scheduler.load -= 1
         if every and (index + 1) % every == 0:
             _fail(account, job, index, row, "invalid", "The profile could not be imported.")
         else:
