@@ -175,7 +175,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
     """`NAME_FILE` names a file that holds the value of `NAME`, as container platforms mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        name = _variable(field, field_name)
+        name = variable_of(field, field_name)
         path = os.environ.get(f"{name}_FILE")
         value = Path(path).read_text("utf-8").strip() if path else None
         return value, str(field.validation_alias or field_name), False
@@ -200,7 +200,8 @@ class _EnvironmentDefaults(PydanticBaseSettingsSource):
         return dict(ENVIRONMENTS.get(next((name for name in named if name), "production"), {}))
 
 
-def _variable(field: FieldInfo, field_name: str) -> str:
+def variable_of(field: FieldInfo, field_name: str) -> str:
+    """The environment variable of a setting."""
     return str(field.validation_alias) if field.validation_alias else f"BRIDGE_{field_name.upper()}"
 
 
@@ -223,4 +224,4 @@ def _named(location: tuple[int | str, ...]) -> str:
     field = Settings.model_fields.get(str(first))
     if field is None or first == "mappings":
         return ".".join(str(part) for part in location)
-    return ".".join([_variable(field, str(first)), *(str(part) for part in rest)])
+    return ".".join([variable_of(field, str(first)), *(str(part) for part in rest)])
