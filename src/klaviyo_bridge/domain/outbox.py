@@ -15,6 +15,11 @@ class Kind(StrEnum):
 
     PROFILE = "profile"
     EVENT = "event"
+    SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    ERASE = "erase"
 
 
 class Lane(StrEnum):
@@ -24,6 +29,11 @@ class Lane(StrEnum):
     IMPORT = "bulk_import_profiles"
     EVENT = "create_event"
     EVENTS = "bulk_create_events"
+    SUBSCRIBE = "bulk_subscribe_profiles"
+    UNSUBSCRIBE = "bulk_unsubscribe_profiles"
+    SUPPRESS = "bulk_suppress_profiles"
+    UNSUPPRESS = "bulk_unsuppress_profiles"
+    ERASE = "request_profile_deletion"
 
 
 class Priority(IntEnum):
@@ -80,10 +90,12 @@ class SourceMark:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of rows handed in: `taken` are new on disk, `repeated` were there already."""
+    """What became of rows handed in: `taken` are new on disk, `repeated` were there already,
+    `refused` are about people who were erased."""
 
     taken: int
     repeated: int
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

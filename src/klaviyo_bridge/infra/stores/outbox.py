@@ -28,7 +28,9 @@ from klaviyo_bridge.domain.profile import ProfileChange
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores import people
+from klaviyo_bridge.infra.stores.consent_rows import ConsentRows, refuse_erased
 from klaviyo_bridge.infra.stores.people import chunks
+from klaviyo_bridge.infra.stores.tombstones import Tombstones
 from klaviyo_bridge.infra.tables import batches, outbox, source_rows
 
 DELIVER = "deliver"  # the job that sends a batch
@@ -47,12 +49,14 @@ class OutboxStore:
         queue_of: Callable[[Lane], str],
         notify: Callable[[], None],
         clock: Callable[[], datetime],
+        tombstones: Tombstones | None = None,
     ) -> None:
         self._database = database
         self._engine = engine
         self._queue_of = queue_of
         self._notify = notify
         self._clock = clock
+        self._tombstones = tombstones or Tombstones(b"")
 
     def add(self, account: str, rows: Sequence[NewRow]) -> Taken:
         """Put `rows` on disk; when this returns they survive a power cut. The same `dedupe_key` is taken once."""
@@ -66,10 +70,13 @@ class OutboxStore:
     def _add(self, connection: sa.Connection, account: str, rows: Sequence[NewRow]) -> Taken:
         now = self._clock()
         self._database.lock(connection, f"people:{account}")
-        persons = people.resolve(connection, account, [row.identity for row in rows], now=now)
-        values = [_stored(account, row, person, now) for row, person in zip(rows, persons, strict=True)]
-        taken = len(connection.execute(self._insert().returning(outbox.c.id), values).all())
-        return Taken(taken, len(rows) - taken)
+        erased = self._tombstones.find(connection, account, [row.identity for row in rows])
+        refuse_erased(connection, account, [(rows[index].kind, erased[index].person_id) for index in erased], now=now)
+        living = [row for index, row in enumerate(rows) if index not in erased]
+        persons = people.resolve(connection, account, [row.identity for row in living], now=now)
+        values = [_stored(account, row, person, now) for row, person in zip(living, persons, strict=True)]
+        taken = len(connection.execute(self._insert().returning(outbox.c.id), values).all()) if values else 0
+        return Taken(taken, len(living) - taken, len(erased))
 
     def add_changes(
         self,
@@ -89,6 +96,11 @@ class OutboxStore:
         with self._database.write() as connection:
             now = self._clock()
             self._database.lock(connection, f"people:{account}")
+            erased = self._tombstones.find(connection, account, [change.identity for change in changes])
+            buried = [(Kind.PROFILE, tombstone.person_id) for tombstone in erased.values()]
+            refuse_erased(connection, account, buried, now=now)
+            changes = [change for index, change in enumerate(changes) if index not in erased]
+            marks = [mark for index, mark in enumerate(marks) if index not in erased]
             persons = people.resolve(connection, account, [change.identity for change in changes], now=now)
             news = self._news(connection, account, persons, changes)
             rows = [_change_row(account, change, person, priority, trace, now) for person, change in news]
@@ -96,7 +108,7 @@ class OutboxStore:
                 connection.execute(outbox.insert(), rows)
             _remember(connection, account, marks, persons)
         self._notify()
-        return Taken(len(news), len(changes) - len(news))
+        return Taken(len(news), len(changes) - len(news), len(erased))
 
     def _news(
         self, connection: sa.Connection, account: str, persons: Sequence[int], changes: Sequence[ProfileChange]
@@ -150,7 +162,9 @@ class OutboxStore:
             if not self._database.try_lock(connection, f"planner:{account}"):
                 yield None
                 return
-            yield Planning(connection, self._engine, account, self._queue_of, self._clock())
+            yield Planning(
+                connection, self._engine, account, self._queue_of, self._clock(), ConsentRows(self._tombstones)
+            )
 
 
 class Planning:
@@ -163,12 +177,14 @@ class Planning:
         account: str,
         queue_of: Callable[[Lane], str],
         now: datetime,
+        consents: ConsentRows,
     ) -> None:
         self._connection = connection
         self._engine = engine
         self._account = account
         self._queue_of = queue_of
         self._now = now
+        self._consents = consents
 
     def waiting(self, kind: Kind, limit: int) -> list[WaitingRow]:
         """The next rows of `kind`, most urgent and oldest first, of persons that no unsettled batch holds.
@@ -180,9 +196,8 @@ class Planning:
             held.c.account == outbox.c.account,
             held.c.person_id == outbox.c.person_id,
             held.c.state == sa.literal_column("'batched'"),
+            held.c.kind.in_([Kind.PROFILE] if kind is Kind.EVENT else [Kind.PROFILE, Kind.EVENT]),
         )
-        if kind is Kind.EVENT:
-            fence = fence.where(held.c.kind != kind)
         query = (
             sa.select(*_WAITING)
             .where(*self._is_waiting(), outbox.c.kind == kind, ~fence.exists())
@@ -200,6 +215,10 @@ class Planning:
             for row in self._connection.execute(query.where(outbox.c.person_id.in_(chunk)))
         ]
         return sorted(rows, key=lambda row: row.id)
+
+    def consent_requests(self, limit: int) -> list[WaitingRow]:
+        """The next requests about consent that the ledger still allows; those it forbids end here as refused."""
+        return self._consents.allowed(self._connection, self._account, limit, now=self._now)
 
     def open_batches(self) -> Mapping[Lane, int]:
         """Batches per lane that are sealed or on their way; accepted ones only wait for Klaviyo."""
