@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from klaviyo_simulator.resources import (
     accounts,
+    aggregates,
     campaign_sends,
     campaigns,
     consents,
@@ -13,6 +14,7 @@ from klaviyo_simulator.resources import (
     metrics,
     profiles,
     push_tokens,
+    reports,
     segments,
     templates,
     webhooks,
@@ -32,6 +34,8 @@ OPERATIONS: list[Operation] = [
     *templates.OPERATIONS,
     *campaigns.OPERATIONS,
     *campaign_sends.OPERATIONS,
+    *aggregates.OPERATIONS,
+    *reports.OPERATIONS,
     *webhooks.OPERATIONS,
 ]
 
