@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -167,7 +168,7 @@ def _sum(events: list[Event]) -> float:
     return float(sum(event.value or 0 for event in events))
 
 
-_MEASURES = {
+_MEASURES: dict[str, Callable[[list[Event]], float]] = {
     "count": lambda events: float(len(events)),
     "sum_value": _sum,
     "unique": lambda events: float(len({event.profile_id for event in events})),

@@ -7,8 +7,10 @@ from klaviyo_simulator.resources import (
     aggregates,
     campaign_sends,
     campaigns,
+    client,
     consents,
     events,
+    flows,
     imports,
     lists,
     metrics,
@@ -16,6 +18,7 @@ from klaviyo_simulator.resources import (
     push_tokens,
     reports,
     segments,
+    tags,
     templates,
     webhooks,
 )
@@ -36,6 +39,9 @@ OPERATIONS: list[Operation] = [
     *campaign_sends.OPERATIONS,
     *aggregates.OPERATIONS,
     *reports.OPERATIONS,
+    *flows.OPERATIONS,
+    *tags.OPERATIONS,
+    *client.OPERATIONS,
     *webhooks.OPERATIONS,
 ]
 
