@@ -19,6 +19,7 @@ from klaviyo_simulator.door import Answer, Door, Request
 from klaviyo_simulator.faults import Rule
 from klaviyo_simulator.log import BODY_LIMIT, RequestEntry
 from klaviyo_simulator.mischief import AFTER, BEFORE, altered, delay_of, replacing
+from klaviyo_simulator.pages import Pages
 from klaviyo_simulator.simulator import Simulator
 
 Scope = MutableMapping[str, Any]
@@ -41,6 +42,7 @@ class App:
         self.simulator = simulator
         self._door = Door(simulator)
         self._control = Control(simulator)
+        self._pages = Pages(simulator)
         self._ticker: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +53,8 @@ class App:
             if path.startswith(("/api/", "/client/", "/oauth/")):
                 await self._serve(scope, receive, send)
             else:
-                answer = self._control.answer(
+                page = self._pages.answer(path) if scope["method"] == "GET" else None
+                answer = page or self._control.answer(
                     scope["method"], path, scope["query_string"].decode(), await _read(receive)
                 )
                 await _send(send, answer)

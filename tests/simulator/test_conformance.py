@@ -1,4 +1,7 @@
-"""The official SDK accepts every answer, and the answers fit the published specification where it is at hand."""
+"""The official SDK accepts every answer.
+
+And the answers fit the published specification where it is at hand.
+"""
 
 from __future__ import annotations
 
