@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import socket
 import struct
 import time
@@ -32,6 +33,7 @@ LARGEST_BODY = 64 * 1024 * 1024
 LARGE_BODY = 1_000_000
 MOST_LOAD = 20_000
 PATIENCE = 2.0
+LOG = logging.getLogger(__name__)
 TRANSPORT = "klaviyo_simulator.transport"
 
 
@@ -75,8 +77,15 @@ class App:
 
     async def _tick(self) -> None:
         while True:
-            more = self.simulator.world.scheduler.run_due()
+            more = self._run_due()
             await asyncio.sleep(0 if more else IDLE_SECONDS)
+
+    def _run_due(self) -> bool:
+        try:
+            return self.simulator.world.scheduler.run_due()
+        except Exception:
+            LOG.exception("the simulator failed at accepted work")
+            return True
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -166,10 +175,17 @@ class App:
         new_id = self.simulator.world.ids.uuid
         instead = next((rule for rule in rules if rule.kind in ("status", "html", "body")), None)
         if instead is None:
-            return self._door.answer(request, raw)
+            return self._answer_or_500(request, raw)
         if instead.params.get("effect"):
             self._door.answer(request, raw)
         return replacing(instead, new_id)
+
+    def _answer_or_500(self, request: Request, raw: bytes) -> Answer:
+        try:
+            return self._door.answer(request, raw)
+        except Exception:
+            LOG.exception("the simulator failed on %s %s", request.method, request.path)
+            return self._door.failed()
 
     async def _send_badly(
         self, scope: Scope, receive: Receive, send: Send, answer: Answer, rules: list[Rule]
