@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from klaviyo_simulator.resources import (
     accounts,
+    campaign_sends,
+    campaigns,
     consents,
     events,
     imports,
@@ -11,6 +13,8 @@ from klaviyo_simulator.resources import (
     metrics,
     profiles,
     push_tokens,
+    segments,
+    templates,
     webhooks,
 )
 from klaviyo_simulator.routing import Operation
@@ -24,6 +28,10 @@ OPERATIONS: list[Operation] = [
     *events.OPERATIONS,
     *metrics.OPERATIONS,
     *lists.OPERATIONS,
+    *segments.OPERATIONS,
+    *templates.OPERATIONS,
+    *campaigns.OPERATIONS,
+    *campaign_sends.OPERATIONS,
     *webhooks.OPERATIONS,
 ]
 

@@ -12,7 +12,7 @@ from klaviyo_bridge.klaviyo import lane as lanes
 from klaviyo_bridge.klaviyo.lane import Lane, Priority
 from klaviyo_bridge.klaviyo.limits import LIMITS, Limit
 
-START = 10_000_000
+START = 1_790_000_000_000  # a server's clock counts from 1970
 IMPORT = LIMITS["bulk_import_profiles"]
 UPSERT = LIMITS["create_or_update_profile"]
 EVENT = LIMITS["create_event"]
@@ -120,32 +120,32 @@ def test_uses_99_percent_of_the_allowance_without_a_429(limit: Limit, phase: int
 def test_uneven_latency_within_the_margin_costs_no_429(limit: Limit, phase: int | None) -> None:
     klaviyo = Klaviyo(limit, phase)
 
-    run(klaviyo, limit, minutes=5, latency=(20, 240))
+    run(klaviyo, limit, minutes=3, latency=(20, 240))
 
     assert klaviyo.refused == 0
-    assert klaviyo.taken >= 0.99 * limit.steady * 5
+    assert klaviyo.taken >= 0.99 * limit.steady * 3
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7])
-@pytest.mark.parametrize("phase", [0, 44_000])
+@pytest.mark.parametrize("phase", [44_000])
 def test_foreign_traffic_costs_under_one_percent_of_429(share: float, phase: int) -> None:
     klaviyo = Klaviyo(IMPORT, phase, foreign_share=share)
 
-    run(klaviyo, IMPORT, minutes=30)
+    run(klaviyo, IMPORT, minutes=25, workers=3)
 
     learning = 4
     assert klaviyo.refused <= 0.01 * klaviyo.taken + learning
-    assert klaviyo.taken >= 0.85 * (1 - share) * IMPORT.steady * 30
+    assert klaviyo.taken >= 0.85 * (1 - share) * IMPORT.steady * 25
 
 
 def test_a_limit_halved_at_run_time_is_learned_within_two_windows() -> None:
     klaviyo = Klaviyo(UPSERT)
     klaviyo.windows[1].calls //= 2
 
-    run(klaviyo, UPSERT, minutes=10)
+    run(klaviyo, UPSERT, minutes=6)
 
     assert klaviyo.refused <= 0.01 * klaviyo.taken
-    assert klaviyo.taken >= 0.9 * 10 * UPSERT.steady / 2
+    assert klaviyo.taken >= 0.9 * 6 * UPSERT.steady / 2
 
 
 def after_429(retry_after: float | None, limit: Limit = IMPORT) -> int:
@@ -252,4 +252,4 @@ def test_unreadable_state_begins_anew(stored: bytes | None) -> None:
 
 
 def test_a_row_is_small() -> None:
-    assert len(lanes.encode(lanes.decode(None, IMPORT))) < 4_000
+    assert len(lanes.encode(lanes.decode(None, IMPORT))) < 2_000

@@ -72,7 +72,7 @@ class OutboxStore:
         self._database.lock(connection, f"people:{account}")
         persons = people.resolve(connection, account, [row.identity for row in rows], now=now)
         values = [_stored(account, row, person, now) for row, person in zip(rows, persons, strict=True)]
-        taken = connection.execute(self._insert(), values).rowcount
+        taken = len(connection.execute(self._insert().returning(outbox.c.id), values).all())
         _hurry(connection, account, values)
         return Taken(taken, len(rows) - taken)
 

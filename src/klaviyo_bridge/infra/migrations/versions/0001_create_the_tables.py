@@ -90,6 +90,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", "name", name=op.f("pk_cursors")),
     )
     op.create_table(
+        "engagement",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("message_id", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="delivered, opened, clicked, …"),
+        sa.Column("campaign_id", sa.String(length=255), nullable=True),
+        sa.Column("flow_id", sa.String(length=255), nullable=True),
+        sa.Column("events", sa.BigInteger(), nullable=False, comment="each event of Klaviyo's counted once"),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("account", "message_id", "kind", name=op.f("pk_engagement")),
+    )
+    op.create_index("ix_engagement_campaign", "engagement", ["account", "campaign_id"], unique=False)
+    op.create_table(
         "gate_windows",
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("lane", sa.String(length=100), nullable=False, comment="a Klaviyo operation, or a variant of it"),
@@ -105,14 +118,37 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("counted", sa.Boolean(), server_default=sa.false(), nullable=False, comment="is in `engagement`"),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="a job should have come by; else it is stranded",
+        ),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
         sa.UniqueConstraint("account", "external_id", name=op.f("uq_inbox_account_external_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_inbox_state", "inbox", ["account", "state", "id"], unique=False)
+    op.create_index(
+        "ix_inbox_dead",
+        "inbox",
+        ["account", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
+    op.create_index("ix_inbox_received", "inbox", ["account", "received_at"], unique=False)
+    op.create_index(
+        "ix_inbox_stored",
+        "inbox",
+        ["account", "due_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'stored'"),
+        postgresql_where=sa.text("state = 'stored'"),
+    )
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -246,9 +282,23 @@ def downgrade() -> None:
     )
     op.drop_index("ix_outbox_batch", table_name="outbox")
     op.drop_table("outbox")
-    op.drop_index("ix_inbox_state", table_name="inbox")
+    op.drop_index(
+        "ix_inbox_stored",
+        table_name="inbox",
+        sqlite_where=sa.text("state = 'stored'"),
+        postgresql_where=sa.text("state = 'stored'"),
+    )
+    op.drop_index("ix_inbox_received", table_name="inbox")
+    op.drop_index(
+        "ix_inbox_dead",
+        table_name="inbox",
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
     op.drop_table("inbox")
     op.drop_table("gate_windows")
+    op.drop_index("ix_engagement_campaign", table_name="engagement")
+    op.drop_table("engagement")
     op.drop_table("cursors")
     op.drop_table("consent_records")
     op.drop_table("breakers")
