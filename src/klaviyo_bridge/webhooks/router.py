@@ -56,9 +56,7 @@ class Router:
     def handlers_of(self, event: WebhookEvent) -> list[Handler]:
         """Who wants this event, each once, in the order they were added."""
         names = event.names
-        wanting = (
-            handler for pattern, handler in self._routes if any(fnmatchcase(name, pattern) for name in names)
-        )
+        wanting = (handler for pattern, handler in self._routes if any(fnmatchcase(name, pattern) for name in names))
         return list(dict.fromkeys(wanting))
 
     def wants(self, name: str) -> bool:
@@ -71,17 +69,16 @@ class Router:
         Raises `ConfigError` naming one that cannot be loaded, so that events are not quietly left alone.
         """
         for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-            self._install(point)
+            self.install(point)
 
-    def _install(self, point: EntryPoint) -> None:
+    def install(self, point: EntryPoint) -> None:
+        """Add the handlers an entry point names: a mapping, or a function of a Router."""
         try:
             loaded: object = point.load()
             if isinstance(loaded, Mapping):
                 self.include(cast(Handlers, loaded))
             else:
                 cast(Registration, loaded)(self)
-        except Exception as error:  # noqa: BLE001  # somebody else's module: whatever it raises, say whose it is
+        except Exception as error:  # somebody else's module: whatever it raises, say whose it is
             what = f"cannot be loaded ({type(error).__name__}); it has to be a mapping, or a function of a Router"
             raise ConfigError(problems=[Problem(f"entry point {point.name} = {point.value}", what)]) from error
-
-

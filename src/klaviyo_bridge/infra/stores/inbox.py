@@ -106,7 +106,9 @@ class InboxStore:
         self, account: str, *, state: str, topic: str | None = None, since: datetime | None = None, limit: int
     ) -> int:
         """Have ended events handled once more, with a clean record; returns how many."""
-        query = sa.select(inbox.c.id).where(inbox.c.account == account, inbox.c.state == sa.literal_column(f"'{state}'"))
+        query = sa.select(inbox.c.id).where(
+            inbox.c.account == account, inbox.c.state == sa.literal_column(f"'{state}'")
+        )
         query = query if topic is None else query.where(inbox.c.topic == topic)
         query = query if since is None else query.where(inbox.c.received_at >= since)
         readable = query.where(inbox.c.topic != UNREADABLE).order_by(inbox.c.id).limit(limit)
@@ -179,7 +181,7 @@ class InboxStore:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # SQLAlchemy's public name
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     def _again(
         self,
@@ -228,5 +230,5 @@ def _bury(connection: sa.Connection, ids: Sequence[int], *, most: int) -> int:
     return sum(connection.execute(worn.where(inbox.c.id.in_(chunk))).rowcount for chunk in chunks(ids))
 
 
-def _event(row: sa.Row[Any]) -> WebhookEvent:
+def _event(row: Any) -> WebhookEvent:
     return WebhookEvent(external_id=row.external_id, topic=row.topic, payload=orjson.loads(row.payload))

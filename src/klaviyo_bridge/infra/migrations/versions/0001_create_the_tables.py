@@ -115,7 +115,7 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("counted", sa.Boolean(), server_default=sa.text("0"), nullable=False, comment="is in `engagement`"),
+        sa.Column("counted", sa.Boolean(), server_default=sa.false(), nullable=False, comment="is in `engagement`"),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column(
             "due_at",
