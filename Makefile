@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-UV := $(shell command -v uv 2>/dev/null || echo $(PYTHON) -m uv)
+UV := env -u VIRTUAL_ENV $(shell command -v uv 2>/dev/null || echo $(PYTHON) -m uv)
+PIP := $(PYTHON) -m pip --disable-pip-version-check install --quiet
 RUN := $(UV) run --frozen
 ARGS ?=
 
@@ -12,8 +13,9 @@ help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 .venv/.ready: pyproject.toml uv.lock
-	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv || $(PYTHON) -m pip install --quiet --user --break-system-packages uv
-	$(UV) sync --frozen --quiet
+	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PIP) uv || $(PIP) --user --break-system-packages uv
+	@echo "Installing what is locked in uv.lock into .venv (once) …"
+	@$(UV) sync --frozen --quiet
 	@touch $@
 
 setup: .venv/.ready  ## Create the environment from the lock file
@@ -25,7 +27,7 @@ simulate: setup  ## Serve a Klaviyo on http://127.0.0.1:8600
 	@$(RUN) klaviyo-simulator serve $(ARGS)
 
 test: setup  ## Run all tests (SQLite, real Postgres and Valkey included); ARGS="-k name" narrows
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest --numprocesses auto $(ARGS)
 
 lint: setup  ## Format check, lint, types and import contracts
 	$(RUN) ruff format --check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 import warnings
@@ -68,3 +69,11 @@ def klaviyo() -> Iterator[RunningSimulator]:
     """A simulated Klaviyo on a free port, quick to apply what it accepts."""
     with running_simulator(kdp=True) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -15,6 +15,7 @@ from klaviyo_bridge.domain.event import Event
 from klaviyo_bridge.domain.mapping import Direction, FieldRule, Owner, TableMapping, is_field
 from klaviyo_bridge.domain.outbox import Lane
 from klaviyo_bridge.domain.profile import ProfileChange
+from klaviyo_bridge.domain.webhook import WebhookEvent
 from klaviyo_bridge.errors import ConfigError, Problem
 from klaviyo_bridge.infra.database import Database, open_database
 from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
@@ -23,6 +24,7 @@ from klaviyo_bridge.infra.source import Source, open_source
 from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
+from klaviyo_bridge.infra.stores.engagement import EngagementStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
@@ -39,13 +41,16 @@ from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, 
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
 from klaviyo_bridge.services.doctor import Doctor
+from klaviyo_bridge.services.engagement import Engagement
+from klaviyo_bridge.services.event_poll import EventPoll
 from klaviyo_bridge.services.event_tracker import EventTracker
 from klaviyo_bridge.services.health import Health
 from klaviyo_bridge.services.inbox import Inbox
 from klaviyo_bridge.services.ingest import GroupCommit
 from klaviyo_bridge.services.profile_merge import ProfileMerge
 from klaviyo_bridge.services.profile_sync import ProfileSync
-from klaviyo_bridge.webhooks.handlers import profile_events
+from klaviyo_bridge.services.webhook_subscriptions import Subscriptions
+from klaviyo_bridge.webhooks.handlers import campaign_events, profile_events
 from klaviyo_bridge.webhooks.router import Router
 
 PLAN = "plan"
@@ -66,11 +71,15 @@ class Bridge:
     profiles: ProfileSync
     events: EventTracker
     inbox: Inbox
+    engagement: Engagement
+    subscriptions: Subscriptions
+    polling: EventPoll
     health: Health
     doctor: Doctor
     webhooks: Router
     profile_ingest: GroupCommit[ProfileChange]
     event_ingest: GroupCommit[Event]
+    inbox_ingest: GroupCommit[WebhookEvent]
     delivery: Delivery
     settlement: Settlement
     _engine: Engine
@@ -93,7 +102,7 @@ class Bridge:
         return {
             JobKind.DELIVER: lambda job: self.delivery.deliver(job["batch_id"], job["attempt"]),
             JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(
-                job["ids"], route=self.webhooks.route, knows=self.webhooks.knows
+                job["ids"], handlers_of=self.webhooks.handlers_of
             ),
         }
 
@@ -111,6 +120,8 @@ class Bridge:
             Pulse("rescue", 60.0, lambda: self.settlement.rescue(older_than=STRANDED_AFTER)),
             Pulse("push", settings.push_every, _quietly(self.profiles.push_source)),
             Pulse("pull", settings.pull_every, _quietly(self.profiles.pull)),
+            Pulse("inbox", 60.0, self.inbox.tend),
+            Pulse("poll", settings.pull_every, _quietly(self.polling.poll)),
         ]
 
 
@@ -145,6 +156,7 @@ def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> G
         bridge = _build(settings, database, engine, session, sources, recorder, clock)
         stack.enter_context(bridge.profile_ingest.running())
         stack.enter_context(bridge.event_ingest.running())
+        stack.enter_context(bridge.inbox_ingest.running())
         yield bridge
 
 
@@ -169,9 +181,14 @@ def _build(
     settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock)
     merge = ProfileMerge(account, people, outbox, sources, recorder, clock=clock)
     profiles = ProfileSync(account, outbox, cursors, klaviyo, merge, sources)
-    router = Router()
-    profile_events.register(router, profiles)
-    inbox = InboxStore(database, engine, queue=QueueName.LIVE, clock=clock)
+    engagement = Engagement(account, EngagementStore(database, clock=clock))
+    inbox = Inbox(
+        account,
+        InboxStore(database, engine, queue=QueueName.LIVE, clock=clock),
+        recorder,
+        clock=clock,
+        retention=timedelta(days=settings.webhook_retention),
+    )
     events = EventTracker(account, outbox, clock=clock)
     health = Health(account, outbox, accounts, clock=clock)
     limit = settings.backlog_limit
@@ -179,18 +196,33 @@ def _build(
         account=account,
         profiles=profiles,
         events=events,
-        inbox=Inbox(account, inbox, recorder),
+        inbox=inbox,
+        engagement=engagement,
+        subscriptions=Subscriptions(
+            klaviyo.webhooks,
+            secrets=[secret.get_secret_value() for secret in settings.klaviyo_webhook_signing_secret],
+        ),
+        polling=EventPoll(account, klaviyo, cursors, inbox.receive, patterns=settings.poll_topics, clock=clock),
         health=health,
         doctor=_doctor(settings, session, database, clock),
-        webhooks=router,
+        webhooks=_router(profiles, engagement),
         profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
         event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
+        inbox_ingest=GroupCommit(inbox.receive, name="inbox", backlog=inbox.waiting, limit=limit),
         delivery=Delivery(account, outbox, batches, accounts, _lanes(klaviyo, settlement), recorder),
         settlement=settlement,
         _engine=engine,
         _settings=settings,
         _bell=bell,
     )
+
+
+def _router(profiles: ProfileSync, engagement: Engagement) -> Router:
+    router = Router()
+    profile_events.register(router, profiles)
+    campaign_events.register(router, engagement)
+    router.load_installed()
+    return router
 
 
 def _table_mapping(mapping: MappingSettings) -> TableMapping:

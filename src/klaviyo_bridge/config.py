@@ -126,9 +126,18 @@ class Settings(BaseSettings):
     job_poll: float = Field(0.1, gt=0, description="seconds between two looks at the job queue")
     backlog_limit: int = Field(1_000_000, gt=0, description="waiting rows beyond which ingest answers 503")
     webhook_tolerance: float = Field(300.0, gt=0, description="seconds a signed webhook may be old")
+    webhook_retention: float = Field(30.0, ge=1, description="days that handled webhook events are kept")
+    flow_webhook_tokens: Annotated[tuple[Secret, ...], NoDecode] = Field(
+        (), description="tokens that webhook actions of flows send, 16 characters or more, by commas"
+    )
+    poll_topics: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="webhook topics, or our names for them, whose events are polled too; by commas, * for any"
+    )
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 
-    @field_validator("klaviyo_webhook_signing_secret", "api_keys", mode="before")
+    @field_validator(
+        "klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before"
+    )
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -166,7 +175,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
     """`NAME_FILE` names a file that holds the value of `NAME`, as container platforms mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        name = _variable(field, field_name)
+        name = variable_of(field, field_name)
         path = os.environ.get(f"{name}_FILE")
         value = Path(path).read_text("utf-8").strip() if path else None
         return value, str(field.validation_alias or field_name), False
@@ -191,7 +200,8 @@ class _EnvironmentDefaults(PydanticBaseSettingsSource):
         return dict(ENVIRONMENTS.get(next((name for name in named if name), "production"), {}))
 
 
-def _variable(field: FieldInfo, field_name: str) -> str:
+def variable_of(field: FieldInfo, field_name: str) -> str:
+    """The environment variable of a setting."""
     return str(field.validation_alias) if field.validation_alias else f"BRIDGE_{field_name.upper()}"
 
 
@@ -214,4 +224,4 @@ def _named(location: tuple[int | str, ...]) -> str:
     field = Settings.model_fields.get(str(first))
     if field is None or first == "mappings":
         return ".".join(str(part) for part in location)
-    return ".".join([_variable(field, str(first)), *(str(part) for part in rest)])
+    return ".".join([variable_of(field, str(first)), *(str(part) for part in rest)])

@@ -1,4 +1,7 @@
-"""One Klaviyo account: everything it holds, and who listens to what happens in it. The rules are in the modules above."""
+"""One Klaviyo account: everything it holds, and who listens to what happens in it.
+
+The rules are in the modules above.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,8 @@ class Segment:
     is_processing: bool = True
     members: Members = field(default_factory=Members)
     tag_ids: list[str] = field(default_factory=list[str])
+    history: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+    evaluated_at: tuple[int, int] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Job:
     list_ids: list[str] = field(default_factory=list[str])
     segment_ids: list[str] = field(default_factory=list[str])
     profile_ids: list[str] = field(default_factory=list[str])
-    errors: list[JsonObject] = field(default_factory=list[JsonObject])
+    errors: list[JsonObject] = field(default_factory=list[dict[str, Any]])
     hidden: bool = False
 
 
@@ -140,14 +145,13 @@ class Account:
         return self.world.clock.now()
 
     def effect(self, kind: str, cause: Cause, *, profile_id: str | None = None, values: Any = None) -> None:
-        self.world.log.effect(
-            kind,
-            time=self.now(),
-            account_id=self.id,
-            cause=cause,
-            profile_id=profile_id,
-            values=values,
-        )
+        self.world.log.effect(kind, self.world.clock.now(), self.id, cause, profile_id, values)
+
+    def obey_switches(self) -> None:
+        """Take over what the switches say about identifiers."""
+        switches = self.world.switches
+        self.profiles.fold_email = switches.email_folding
+        self.profiles.precedence = tuple(switches.identifier_precedence.split(","))
 
     def listen(self, occasion: str, listener: Listener) -> None:
         """Call `listener` on each `announce` of the occasion: profile_created, list_joined, event_stored."""

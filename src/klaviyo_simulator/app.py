@@ -1,4 +1,7 @@
-"""The ASGI application: reads requests, lets the door answer, carries out faults on the socket, writes the log."""
+"""The ASGI application: reads requests, lets the door answer, carries out faults on the socket.
+
+Writes the log.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from klaviyo_simulator.control import Control
@@ -24,6 +28,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 IDLE_SECONDS = 0.01
 SMALLEST_GZIP = 2048
 LARGEST_BODY = 64 * 1024 * 1024
+LARGE_BODY = 1_000_000
+MOST_LOAD = 20_000
+PATIENCE = 2.0
 TRANSPORT = "klaviyo_simulator.transport"
 
 
@@ -53,8 +60,7 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                loop = asyncio.get_running_loop()
-                self.simulator.courier.call_soon = lambda work: _call_soon(loop, work)
+                self.simulator.courier.call_soon = partial(_call_soon, asyncio.get_running_loop())
                 self._ticker = asyncio.create_task(self._tick())
                 await send({"type": "lifespan.startup.complete"})
             else:
@@ -79,6 +85,8 @@ class App:
             return
         raw = await _read(receive)
         request.entry.body, request.entry.body_length = raw[:BODY_LIMIT], len(raw)
+        if len(raw) > LARGE_BODY:
+            await self._breathe()
         answer = self._answer(request, raw, before)
         if faults.rules:
             after = self._fire(request, AFTER)
@@ -88,6 +96,12 @@ class App:
             return
         self._close(request.entry, answer, started)
         await _send(send, _compressed(answer, request.headers))
+
+    async def _breathe(self) -> None:
+        """Let earlier bulk jobs be applied first, so that bodies do not pile up; two seconds at most."""
+        world, until = self.simulator.world, time.monotonic() + PATIENCE
+        while world.scheduler.load > MOST_LOAD and world.clock.speed > 0 and time.monotonic() < until:
+            await asyncio.sleep(IDLE_SECONDS / 5)
 
     def _open(self, scope: Scope) -> Request:
         log, world = self.simulator.world.log, self.simulator.world

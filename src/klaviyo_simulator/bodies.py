@@ -9,6 +9,7 @@ import jsonschema_rs
 import orjson
 
 from klaviyo_simulator.errors import ApiError, JsonObject, Problem, invalid
+from klaviyo_simulator.reading import within
 
 Schema = dict[str, Any]
 MOST_PROBLEMS = 200
@@ -189,12 +190,12 @@ def _listed(value: Any) -> list[str]:
 def _owner(path: list[str | int], parsed: Any) -> str:
     """The `type` of the nearest resource object around the fault."""
     name = "request"
-    for step in [None, *path]:
-        if step is not None:
-            parsed = parsed[step]
-        if isinstance(parsed, dict) and isinstance(parsed.get("type"), str):  # pyright: ignore[reportUnknownMemberType]
-            name = parsed["type"]
-    return name  # pyright: ignore[reportUnknownVariableType]
+    around: Any = parsed
+    for step in path:
+        around = around[step]
+        kind = within(around, "type")
+        name = kind if isinstance(kind, str) else name
+    return name
 
 
 def _pointer(path: list[str | int]) -> str:

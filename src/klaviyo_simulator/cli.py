@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import orjson
@@ -32,8 +33,13 @@ def serve(
     """Serve a Klaviyo."""
     switches = Switches(kdp=kdp, limits=not no_limits, limit_factor=limit_factor)
     switches.change(dict(_pair(text) for text in switch or []))
-    typer.echo(f"klaviyo-simulator on http://{host}:{port}  account {ACCOUNT_ID}  key {PRIVATE_KEY}")
-    run_server(Simulator(switches=switches, seed=seed, speed=speed), host=host, port=port)
+    simulator = Simulator(switches=switches, seed=seed, speed=speed)
+    run_server(simulator, host=host, port=port, tell=_greet)
+
+
+def _greet(url: str) -> None:
+    typer.echo(f"klaviyo-simulator on {url}  account {ACCOUNT_ID}  key {PRIVATE_KEY}")
+    sys.stdout.flush()
 
 
 def _pair(text: str) -> tuple[str, object]:

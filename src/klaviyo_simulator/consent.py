@@ -1,4 +1,7 @@
-"""Consent and suppression of one profile, and how `subscriptions` shows them. Who may change them is in `consenting`."""
+"""Consent and suppression of one profile, and how `subscriptions` shows them.
+
+Who may change them is in `consenting`.
+"""
 
 from __future__ import annotations
 

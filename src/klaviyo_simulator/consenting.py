@@ -1,4 +1,7 @@
-"""Subscribing, unsubscribing, suppressing: what each does to consent, lists and events. 202s are given elsewhere."""
+"""Subscribing, unsubscribing, suppressing: what each does to consent, lists and events.
+
+202s are given elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from klaviyo_simulator.log import Cause
 from klaviyo_simulator.membership import join, leave
 from klaviyo_simulator.people import create, ensure, match
 from klaviyo_simulator.profiles import Profile
+from klaviyo_simulator.reading import within
 from klaviyo_simulator.times import parse_instant
 from klaviyo_simulator.tracking import record
 
@@ -52,7 +56,7 @@ def wanted_channels(subscriptions: JsonObject) -> dict[str, JsonObject]:
     return {
         channel: subscriptions[medium][kind]
         for (medium, kind), channel in _CHANNEL_OF.items()
-        if (subscriptions.get(medium) or {}).get(kind)
+        if within(subscriptions, medium, kind)
     }
 
 

@@ -1,4 +1,7 @@
-"""The control API under /_simulator/: a table of routes, JSON in and out. What they do is in `control_routes`."""
+"""The control API under /_simulator/: a table of routes, JSON in and out.
+
+What they do is in `control_routes`.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from klaviyo_simulator.account import ALL_SCOPES, Account, Credential, Message
@@ -135,7 +136,7 @@ def change_switches(command: Command) -> JsonObject:
     world = command.simulator.world
     world.switches.change(dict(command.body))
     for account in command.simulator.accounts.values():
-        account.profiles.fold_email = world.switches.email_folding
+        account.obey_switches()
     return world.switches.as_dict()
 
 
@@ -381,7 +382,7 @@ def create_person(command: Command) -> JsonObject:
 
 
 def new_flow(command: Command) -> JsonObject:
-    """A flow with one email: `name`, and `list` or `metric` as its trigger; `webhook_url` adds a flow webhook."""
+    """A flow with one email, triggered by `list` or `metric`; `webhook_url` adds a flow webhook."""
     account, ids = command.account, command.simulator.world.ids
     name, now = str(command.needed("name")), account.now()
     message = FlowMessage(
@@ -414,8 +415,10 @@ def show_deliveries(command: Command) -> JsonObject:
 
 
 def fire_webhook(command: Command) -> JsonObject:
-    """Send a delivery now. `events` (ids) or `data` (raw entries); `times` repeats it; `secret` signs wrongly;
-    `age` makes it old; `tamper` changes the body after signing."""
+    """Send a delivery now, of `events` (ids) or `data` (raw entries).
+
+    `times` repeats it; `secret` signs with another; `age` makes it old; `tamper` changes the signed body.
+    """
     account = command.account
     webhook = _the_webhook(command)
     delivery = build(
@@ -447,9 +450,8 @@ def _batch(command: Command, webhook: Webhook) -> list[JsonObject]:
     account = command.account
     if "data" in command.body:
         return list(command.body["data"])
-    ids = command.body.get("events") or [
-        key[-1] for key, _ in zip(account.events.ordered().walk_back(), [0], strict=False)
-    ]
+    newest = [key[-1] for key in islice(account.events.ordered().walk_back(), 1)]
+    ids = command.body.get("events") or newest
     events = [account.events.by_id[str(event_id)] for event_id in ids]
     topic = command.body.get("topic")
     return [entry(account, event, topic or account.metrics.by_id[event.metric_id].topic) for event in events]

@@ -1,4 +1,7 @@
-"""JSON:API documents: resources, relationships, links, collections. What a resource says is in `resources`."""
+"""JSON:API documents: resources, relationships, links, collections.
+
+What a resource says is in `resources`.
+"""
 
 from __future__ import annotations
 

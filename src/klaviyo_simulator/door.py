@@ -1,4 +1,7 @@
-"""From a request's parts to Klaviyo's answer: authentication, revision, limits, body, operation. No sockets here."""
+"""From a request's parts to Klaviyo's answer: authentication, revision, limits, body, operation.
+
+No sockets here.
+"""
 
 from __future__ import annotations
 

@@ -15,19 +15,19 @@ from typing import Any
 from klaviyo_simulator.errors import ControlError, JsonObject
 
 REQUEST_KINDS = {
-    "status": "answer `params.status` (with `effect` true: after the work was done); 429 takes `retry_after`",
+    "status": "answer `params.status`; with `effect` true after the work was done; takes `retry_after`",
     "html": "answer an HTML page with `params.status` (403 by default), as Cloudflare does",
     "body": "answer `params.status` with the text `params.text` and `params.content_type`",
-    "latency": "wait `params.seconds` (plus up to `params.jitter`) before the work, or after it with `after` true",
+    "latency": "wait `params.seconds` (plus up to `params.jitter`) before the work, with `after` after it",
     "slow_body": "send the answer in `params.chunk` bytes every `params.seconds`",
     "truncate": "announce the whole body, send `params.fraction` of it, then close",
     "reset_before": "reset the connection before the body is read; nothing is done",
     "reset_after": "do the work, then reset the connection without an answer",
     "reset_during": "do the work, send half the answer, then reset",
     "hang": "accept and do not answer for `params.seconds`, nothing is done",
-    "missing_headers": "leave out the headers named in `params.names` (RateLimit-*, Content-Type by default)",
+    "missing_headers": "leave out the headers in `params.names` (RateLimit-* and Content-Type by default)",
     "wrong_limits": "say `params.limit` in RateLimit-Limit while the real windows stay",
-    "unknown_enum": "put `params.value` where the answer has the attribute `params.attribute` (status, consent...)",
+    "unknown_enum": "put `params.value` into every member named `params.attribute` (`status` by default)",
     "extra_field": "add an undeclared attribute to every resource of the answer",
 }
 JOB_KINDS = {

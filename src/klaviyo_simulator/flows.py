@@ -1,4 +1,7 @@
-"""Simple flows: a trigger and messages. Joining, tracking and creating announce; this module listens and sends."""
+"""Simple flows: a trigger and messages.
+
+Joining, tracking and creating announce; this module listens and sends.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -53,7 +53,7 @@ def effect_values(values: Any) -> Any:
     """The readable form of `Effect.values`."""
     if not isinstance(values, tuple):
         return values
-    email, phone, external_id, body = values  # pyright: ignore[reportUnknownVariableType]
+    email, phone, external_id, body = cast("tuple[str | None, str | None, str | None, bytes]", values)
     named: JsonObject = {"email": email, "phone_number": phone, "external_id": external_id}
     named.update(orjson.loads(body))
     return {key: value for key, value in named.items() if value is not None}
@@ -122,12 +122,11 @@ class Log:
     def effect(
         self,
         kind: str,
-        *,
         time: float,
         account_id: str,
         cause: Cause,
-        profile_id: str | None = None,
-        values: Any = None,
+        profile_id: str | None,
+        values: Any,
     ) -> None:
         self.effects.append(Effect(len(self.effects) + 1, time, kind, account_id, profile_id, cause, values))
         self.effects_by[account_id, kind] += 1

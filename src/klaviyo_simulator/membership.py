@@ -37,7 +37,10 @@ def leave(account: Account, mailing_list: MailingList, profile: Profile, cause: 
 
 
 def merge(account: Account, target: Profile, source: Profile, cause: Cause) -> None:
-    """The source's identifiers, fields, events and lists go over where the target has none; then it is gone."""
+    """The source's identifiers, fields.
+
+    Events and lists go over where the target has none; then it is gone.
+    """
     gained = {
         name: source.identifier(name)
         for name in IDENTIFIERS

@@ -1,4 +1,7 @@
-"""Sending one message to one person: whether it may go, its events, and what the seeded audience does with it."""
+"""Sending one message to one person: whether it may go, its events.
+
+And what the seeded audience does with it.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,10 @@ def send_email(account: Account, profile: Profile, sending: Sending, cause: Caus
 
 
 def _react(account: Account, profile: Profile, sending: Sending, message: Message, cause: Cause) -> None:
-    """Bounce, or receive and perhaps open, click, unsubscribe, complain: drawn from seed, message and person."""
+    """Bounce, or receive and perhaps open, click, unsubscribe, complain: drawn from seed.
+
+    Message and person.
+    """
     switches = account.world.switches
     chance = random.Random(f"{account.world.seed}:{sending.message_id}:{profile.id}:{len(account.messages)}")  # noqa: S311
     properties = sending.properties()

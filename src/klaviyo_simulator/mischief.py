@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from klaviyo_simulator.door import JSON_API, Answer
+from klaviyo_simulator.door import JSON_API, Answer, Headers
 from klaviyo_simulator.errors import ApiError, Problem
 from klaviyo_simulator.faults import Rule
 
@@ -48,9 +48,7 @@ def _status_answer(rule: Rule, status: int, new_id: Any) -> Answer:
     if status in (502, 504, 520, 522, 524) and "detail" not in rule.params:
         page = _HTML.format(title=f"{status}").encode()
         return Answer(status, page, [(b"Content-Type", b"text/html")])
-    headers = [JSON_API]
-    if status == 429:
-        headers = []
+    headers: Headers = [] if status == 429 else [JSON_API]
     retry_after = rule.params.get("retry_after", "1" if status == 429 else None)
     if retry_after is not None:
         headers.append((b"Retry-After", str(retry_after).encode()))

@@ -1,4 +1,7 @@
-"""Sorted views over many records, cheap to keep and read page by page. What the records are is not known here."""
+"""Sorted views over many records, cheap to keep and read page by page.
+
+What the records are is not known here.
+"""
 
 from __future__ import annotations
 

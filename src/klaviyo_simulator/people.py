@@ -1,15 +1,18 @@
-"""What writing a profile means: who is meant, what changes, what is refused. Reading is in `resources.profiles`."""
+"""What writing a profile means: who is meant, what changes, what is refused.
+
+Reading is in `resources.profiles`.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from klaviyo_simulator.account import Account
 from klaviyo_simulator.errors import ApiError, JsonObject, Problem, duplicate_profile
 from klaviyo_simulator.log import Cause
 from klaviyo_simulator.profiles import IDENTIFIERS, Profile
+from klaviyo_simulator.reading import as_list, object_in, within
 from klaviyo_simulator.switches import Switches
 
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s.,;:()<>]+(\.[^@\s.,;:()<>]+)+")
@@ -48,7 +51,7 @@ def is_cut_short(phone: object) -> bool:
 
 
 def region_problem(phone: str | None, switches: Switches, pointer: str) -> Problem | None:
-    """The number's country is not enabled (switch `phone_regions`: prefixes such as `+1,+49`; empty means all)."""
+    """The number's country is not enabled, by the switch `phone_regions`: prefixes such as `+1,+49`."""
     prefixes = tuple(part.strip() for part in switches.phone_regions.split(",") if part.strip())
     if phone is None or not prefixes or phone.startswith(prefixes):
         return None
@@ -56,7 +59,10 @@ def region_problem(phone: str | None, switches: Switches, pointer: str) -> Probl
 
 
 def has_identifier(attributes: JsonObject) -> bool:
-    return any(attributes.get(name) for name in IDENTIFIERS)
+    get = attributes.get
+    return bool(
+        get("email") or get("phone_number") or get("external_id") or get("anonymous_id") or get("_kx")
+    )
 
 
 def missing_identifier(pointer: str = "/data/attributes") -> Problem:
@@ -72,19 +78,17 @@ def match(account: Account, attributes: JsonObject, *, profile_id: str | None = 
         chosen = store.get(profile_id)
         if chosen is None:
             return Match(None, unknown_id=True)
-    for name in precedence(account.world.switches):
+    for name in store.precedence:
         value = attributes.get(name)
-        found = store.find(name, value) if value else None
+        if not value:
+            continue
+        found = store.find(name, value)
         if found is None or found is chosen:
             continue
         if chosen is not None:
             return Match(chosen, found)
         chosen = found
     return Match(chosen)
-
-
-def precedence(switches: Switches) -> list[str]:
-    return switches.identifier_precedence.split(",")
 
 
 def refuse_other(account: Account, other: Profile | None) -> None:
@@ -114,11 +118,8 @@ def create(
 ) -> Profile:
     now = account.now()
     profile = Profile(account.world.ids.ulid(now), now)
+    body = _new_body(account, profile, attributes)
     account.profiles.add(profile)
-    for name in IDENTIFIERS:
-        if (value := attributes.get(name)) is not None:
-            account.profiles.identify(profile, name, _stored(account, name, value))
-    body = _new_body(attributes, account.world.switches)
     if patch:
         body["properties"] = patched(body.get("properties", {}), patch)
     profile.write_body(body)
@@ -155,10 +156,21 @@ def _stored(account: Account, name: str, value: str | None) -> str | None:
     return value if value is None else account.profiles.fold(name, value)
 
 
-def _new_body(attributes: JsonObject, switches: Switches) -> JsonObject:
-    if None not in attributes.values() and switches.null_property == "keep" and "location" not in attributes:
-        return {name: value for name, value in attributes.items() if name not in _IDENTIFIERS}
-    return merged_body({}, attributes, switches)
+def _new_body(account: Account, profile: Profile, attributes: JsonObject) -> JsonObject:
+    """Identify the profile, and return the rest of its attributes; written for imports by the million."""
+    body: JsonObject = {}
+    for name, value in attributes.items():
+        if value is None:
+            continue
+        if name in _IDENTIFIERS:
+            account.profiles.identify_new(profile, name, value)
+        elif name == "location" or (
+            name == "properties" and account.world.switches.null_property == "remove"
+        ):
+            body[name] = _without_nulls(value) if None in value.values() else value
+        else:
+            body[name] = value
+    return body
 
 
 def merged_body(body: JsonObject, attributes: JsonObject, switches: Switches) -> JsonObject:
@@ -184,26 +196,20 @@ def _without_nulls(values: JsonObject) -> JsonObject:
 
 def patched(properties: JsonObject, patch: JsonObject) -> JsonObject:
     """`meta.patch_properties` applied: append, unappend, unset."""
-    for name, value in (patch.get("append") or {}).items():
-        kept = _as_list(properties.get(name))
-        properties[name] = kept + [item for item in _as_list(value) if item not in kept]
-    for name, value in (patch.get("unappend") or {}).items():
+    for name, value in object_in(patch, "append").items():
+        kept = as_list(properties.get(name))
+        properties[name] = kept + [item for item in as_list(value) if item not in kept]
+    for name, value in object_in(patch, "unappend").items():
         if name in properties:
-            gone = _as_list(value)
-            properties[name] = [item for item in _as_list(properties[name]) if item not in gone]
-    for name in _as_list(patch.get("unset")):
+            gone = as_list(value)
+            properties[name] = [item for item in as_list(properties[name]) if item not in gone]
+    for name in as_list(patch.get("unset")):
         properties.pop(name, None)
     return properties
 
 
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownArgumentType]
-
-
 def patch_of(meta: JsonObject | None) -> JsonObject | None:
-    return (meta or {}).get("patch_properties")
+    return within(meta, "patch_properties")
 
 
 def ensure(account: Account, attributes: JsonObject, cause: Cause, *, profile_id: str | None = None) -> Profile | None:

@@ -1,4 +1,7 @@
-"""Profiles as stored: compact, found by any identifier, read in several orders. What a write means is in `people`."""
+"""Profiles as stored: compact, found by any identifier, read in several orders.
+
+What a write means is in `people`.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ class Profile:
         return orjson.loads(self.body)
 
     def write_body(self, values: JsonObject) -> None:
-        self.body = orjson.dumps(values) if values else EMPTY
+        # Copied, because orjson's buffer is a kilobyte whose unused end is lost to fragmentation.
+        self.body = bytes(memoryview(orjson.dumps(values))) if values else EMPTY
 
     def consent_state(self) -> Consent:
         """The consent record, made when there is none yet."""
@@ -97,6 +101,7 @@ class ProfileStore:
         self._index: dict[str, dict[str, Profile]] = {name: {} for name in IDENTIFIERS}
         self._orderings: dict[str, Ordering] = {}
         self.fold_email = True
+        self.precedence: tuple[str, ...] = IDENTIFIERS
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -112,7 +117,9 @@ class ProfileStore:
         return found
 
     def find(self, identifier: str, value: str) -> Profile | None:
-        return self._index[identifier].get(self.fold(identifier, value))
+        if identifier == "email" and self.fold_email:
+            value = value.lower()
+        return self._index[identifier].get(value)
 
     def fold(self, identifier: str, value: str) -> str:
         return value.lower() if identifier == "email" and self.fold_email else value
@@ -133,6 +140,13 @@ class ProfileStore:
             index[self.fold(identifier, value)] = profile
         if identifier == "email":
             self._moved(profile, "email")
+
+    def identify_new(self, profile: Profile, identifier: str, value: str) -> None:
+        """As `identify`, for a profile that is not added yet and has no such identifier."""
+        if identifier == "email" and self.fold_email:
+            value = value.lower()
+        setattr(profile, _SLOTS[identifier], value)
+        self._index[identifier][value] = profile
 
     def touch(self, profile: Profile, now: float) -> None:
         """Move `updated` on."""

@@ -1,4 +1,7 @@
-"""What Klaviyo does later: 202 now, applied when its time has come. No threads; the server's loop calls `run_due`."""
+"""What Klaviyo does later: 202 now, applied when its time has come.
+
+No threads; the server's loop calls `run_due`.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,17 @@ class Task:
 
 
 class Scheduler:
-    """A heap of tasks by simulated time. Long work is a generator that yields between chunks."""
+    """A heap of tasks by simulated time. Long work is a generator that yields between chunks.
+
+    `load` is how many rows of bulk jobs wait to be applied; the server slows down the next one by it.
+    """
 
     def __init__(self, *, now: Callable[[], float]) -> None:
         self._now = now
         self._heap: list[Task] = []
         self._running: list[Generator[None]] = []
         self._count = itertools.count()
+        self.load = 0
 
     def at(self, due: float, work: Work, *, kind: str = APPLY) -> Task:
         task = Task(due, next(self._count), kind, work)
@@ -78,6 +85,7 @@ class Scheduler:
     def clear(self) -> None:
         self._heap.clear()
         self._running.clear()
+        self.load = 0
 
     def _finish_running(self) -> None:
         while self._running:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -49,10 +51,16 @@ def make_server(simulator: Simulator, *, host: str, port: int) -> uvicorn.Server
     return uvicorn.Server(config)
 
 
-def serve(simulator: Simulator, *, host: str, port: int) -> None:
-    """Serve until interrupted."""
+def serve(simulator: Simulator, *, host: str, port: int, tell: Callable[[str], None]) -> None:
+    """Serve until interrupted; `tell` hears the URL once the port is taken.
+
+    A process that holds millions of records must not have them walked by the garbage collector again
+    and again, so full collections are made rare.
+    """
+    gc.set_threshold(100_000, 50, 100_000)
     listener = bind(host, port)
     simulator.world.public_url = url_of(listener)
+    tell(simulator.world.public_url)
     make_server(simulator, host=host, port=port).run(sockets=[listener])
 
 
@@ -72,7 +80,11 @@ class ThreadedServer:
         self._thread = threading.Thread(target=self._run, name="klaviyo-simulator", daemon=True)
 
     def start(self, *, patience: float = 10.0) -> None:
-        """Returns when requests are answered; SimulatorError when that takes longer than `patience` seconds."""
+        """Returns when requests are answered; SimulatorError when that takes longer than `patience` seconds.
+
+        Eturns when requests are answered; SimulatorError when that takes longer than `patience`
+        seconds.
+        """
         self._thread.start()
         deadline = time.monotonic() + patience
         while not self._server.started:

@@ -1,4 +1,7 @@
-"""The composition: accounts, their listeners, the router. Everything here is used from one thread, the loop's."""
+"""The composition: accounts, their listeners, the router.
+
+Everything here is used from one thread, the loop's.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ class Simulator:
     def open_account(self, account_id: str, *, name: str, key: str, timezone: str = "UTC") -> Account:
         """A new account with one key of all scopes, Klaviyo's own metrics, a list and two flows."""
         account = Account(self.world, account_id, name=name, timezone=timezone)
-        account.profiles.fold_email = self.world.switches.email_folding
+        account.obey_switches()
         self.accounts[account_id] = account
         self.add_credential(account, Credential(key, frozenset({ALL_SCOPES})))
         for metric in STOCK_METRICS:

@@ -67,14 +67,14 @@ class Switches:
 
     def change(self, values: JsonObject) -> None:
         """Set the named switches; ControlError names the one that does not exist or has a wrong type."""
-        known = {item.name: type(getattr(self, item.name)) for item in fields(self)}
+        known: dict[str, type[object]] = {item.name: type(getattr(self, item.name)) for item in fields(self)}
         for name, value in values.items():
             if name not in known:
                 raise ControlError(f"There is no switch '{name}'. Switches: {', '.join(sorted(known))}")
             setattr(self, name, _converted(name, value, known[name]))
 
 
-def _converted(name: str, value: object, kind: type) -> object:
+def _converted(name: str, value: object, kind: type[object]) -> object:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:

@@ -9,7 +9,7 @@ with running_simulator(delay_event=0.0) as klaviyo:
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -30,7 +30,7 @@ class Control:
     def __init__(self, url: str) -> None:
         self._netloc = urlsplit(url).netloc
 
-    def call(self, method: str, path: str, body: JsonObject | None = None, **query: object) -> Any:
+    def call(self, method: str, path: str, body: JsonObject | None = None, **query: Any) -> Any:
         """Any route under /_simulator/; the parsed answer."""
         connection = http.client.HTTPConnection(self._netloc, timeout=120)
         wanted = {name: value for name, value in query.items() if value is not None}
@@ -81,11 +81,11 @@ class Control:
     def clear_faults(self) -> None:
         self.call("DELETE", "faults")
 
-    def requests(self, **wanted: object) -> list[JsonObject]:
+    def requests(self, **wanted: Any) -> list[JsonObject]:
         """The request log: operation (comma separated), status, account, since, limit."""
         return self.call("GET", "log/requests", **wanted)["requests"]
 
-    def effects(self, **wanted: object) -> list[JsonObject]:
+    def effects(self, **wanted: Any) -> list[JsonObject]:
         """The effect log: kind (comma separated), profile, account, since, limit."""
         return self.call("GET", "log/effects", **wanted)["effects"]
 
@@ -95,23 +95,26 @@ class Control:
     def clear_log(self) -> None:
         self.call("DELETE", "log")
 
-    def messages(self, **wanted: object) -> list[JsonObject]:
+    def messages(self, **wanted: Any) -> list[JsonObject]:
         """What flows and campaigns sent: profile, recipient, flow, campaign, account."""
         return self.call("GET", "messages", **wanted)["messages"]
 
-    def person(self, **wanted: object) -> JsonObject:
+    def person(self, **wanted: Any) -> JsonObject:
         """Everything about one person: profile (id), email, phone_number or external_id."""
         return self.call("GET", "person", **wanted)
 
-    def confirm(self, **person: object) -> int:
+    def confirm(self, **person: Any) -> int:
         """The person clicks the double opt-in link; how many subscriptions that confirmed."""
         return self.call("POST", "person/confirm", dict(person))["confirmed"]
 
     def act(self, action: str, **rest: Any) -> JsonObject:
-        """unsubscribe, suppress, unsuppress, bounce, complain, edit, join, leave or track, without the API."""
+        """unsubscribe, suppress, unsuppress, bounce, complain, edit, join, leave or track.
+
+        Without the API.
+        """
         return self.call("POST", f"person/{action}", rest)
 
-    def deliveries(self, **wanted: object) -> list[JsonObject]:
+    def deliveries(self, **wanted: Any) -> list[JsonObject]:
         return self.call("GET", "webhooks/deliveries", **wanted)["deliveries"]
 
     def fire(self, **wanted: Any) -> JsonObject:
@@ -145,7 +148,7 @@ class RunningSimulator:
 @contextmanager
 def running_simulator(
     *, seed: int = 1, speed: float = 1.0, port: int = 0, **switches: Any
-) -> Iterator[RunningSimulator]:
+) -> Generator[RunningSimulator]:
     """Serve on a free port until the block ends. `speed` 0 makes a clock that is stepped by hand."""
     chosen = Switches()
     chosen.change(switches)

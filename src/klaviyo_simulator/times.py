@@ -1,4 +1,7 @@
-"""Instants as Klaviyo writes and reads them. Inside the simulator an instant is seconds since the epoch (UTC)."""
+"""Instants as Klaviyo writes and reads them.
+
+Inside the simulator an instant is seconds since the epoch (UTC).
+"""
 
 from __future__ import annotations
 

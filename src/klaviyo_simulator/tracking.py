@@ -94,7 +94,7 @@ def store(
         profile_id=profile.id,
         metric_id=metric.id,
         timestamp=timestamp,
-        properties=orjson.dumps(properties),
+        properties=bytes(memoryview(orjson.dumps(properties))),
         unique_id=unique_id,
         value=value,
         currency=currency,

@@ -1,4 +1,7 @@
-"""What all accounts of one simulator share: time, chance, the log, the switches and the work to be done later."""
+"""What all accounts of one simulator share: time, chance, the log.
+
+The switches and the work to be done later.
+"""
 
 from __future__ import annotations
 

@@ -125,12 +125,30 @@ inbox = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false(), comment="is in `engagement`"),
     sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("due_at", UtcDateTime, nullable=False, comment="a job should have come by; else it is stranded"),
     sa.Column("handled_at", UtcDateTime),
     sa.Column("last_error", sa.Text),
     sa.UniqueConstraint("account", "external_id"),
-    sa.Index("ix_inbox_state", "account", "state", "id"),
+    _partial_index("ix_inbox_stored", "account", "due_at", state="stored"),
+    _partial_index("ix_inbox_dead", "account", "id", state="dead"),
+    sa.Index("ix_inbox_received", "account", "received_at"),
     sqlite_autoincrement=True,
+)
+
+engagement = sa.Table(
+    "engagement",
+    metadata,
+    _account(primary_key=True),
+    sa.Column("message_id", sa.String(255), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True, comment="delivered, opened, clicked, …"),
+    sa.Column("campaign_id", sa.String(255)),
+    sa.Column("flow_id", sa.String(255)),
+    sa.Column("events", sa.BigInteger, nullable=False, comment="each event of Klaviyo's counted once"),
+    sa.Column("first_at", UtcDateTime, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+    sa.Index("ix_engagement_campaign", "account", "campaign_id"),
 )
 
 consent_records = sa.Table(

@@ -17,7 +17,7 @@ from typing import NoReturn, Protocol, TypeVar
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, CircuitBreaker, CircuitBreakerError
 from pybreaker import CircuitBreakerStorage as Storage
 
-from klaviyo_bridge.errors import CircuitOpen
+from klaviyo_bridge.errors import CircuitOpen, Unavailable
 
 FAILURES_TO_OPEN = 5
 SECONDS_OPEN = 15.0
@@ -124,7 +124,8 @@ class Breaker:
             raise CircuitOpen("Klaviyo failed again and again; calls stop for a while", retry_after=retry_after)
 
     def _count(self, error: Exception | None) -> None:
-        with suppress(CircuitBreakerError, _Failed):
+        # The call has ended as it has: a store that fails now must not turn its success into a failure.
+        with suppress(CircuitBreakerError, _Failed, Unavailable):
             self._rules.call(_fail if error is not None else _succeed)
 
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 import struct
-from array import array
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import cast
 
 from pyrate_limiter import Rate
 from pyrate_limiter.abstracts.algorithm import State
 
 from klaviyo_bridge.klaviyo.limits import Limit, Window
-from klaviyo_bridge.klaviyo.windows import SlidingWindows
+from klaviyo_bridge.klaviyo.windows import SlidingWindows, pack_state, unpack_state
 
 MINUTE_MS = 60_000
 LONGEST_PAUSE_MS = 61_000
@@ -101,14 +99,14 @@ def share_at(lane: Lane, now: int) -> float:
 
 def decode(stored: bytes | None, limit: Limit) -> Lane:
     """The lane in `stored`; a fresh one if there is none or its windows are others."""
-    fresh = _ALGORITHM.initial(_rates(limit, 1.0))
-    if stored is None or len(stored) != _HEADER.size + 4 * len(fresh):
-        return Lane(windows=fresh)
+    rates = _rates(limit, 1.0)
+    windows = unpack_state((stored or b"")[_HEADER.size :], rates)
+    if stored is None or windows is None:
+        return Lane(windows=_ALGORITHM.initial(rates))
     header = _HEADER.unpack_from(stored)
-    counts = array("I", stored[_HEADER.size :])
     whole = [int(number) for number in header]
     return Lane(
-        windows=tuple(counts),
+        windows=windows,
         seen=whole[0],
         paused_until=whole[1],
         share=header[2],
@@ -132,7 +130,7 @@ def encode(lane: Lane) -> bytes:
         lane.urgent_until,
         lane.urgent_at,
     )
-    return header + array("I", cast("tuple[int, ...]", lane.windows)).tobytes()
+    return header + pack_state(lane.windows)
 
 
 def _rates(limit: Limit, share: float, *, reserved: int = 0) -> list[Rate]:

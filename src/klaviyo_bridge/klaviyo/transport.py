@@ -19,6 +19,7 @@ from openapi_client.configuration import Configuration
 from openapi_client.rest import RESTClientObject, RESTResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -188,7 +189,13 @@ class _Connection(HTTPConnection):
 
 class _TLSConnection(HTTPSConnection):
     def connect(self) -> None:
-        super().connect()
+        try:
+            super().connect()
+        except ssl.SSLCertVerificationError:
+            raise
+        except OSError as error:
+            # Whatever breaks a handshake, nothing was sent; urllib3 would let it look like a broken answer.
+            raise NewConnectionError(self, "no TLS connection") from error
         self.sock = cast("socket.socket", _TimedSocket(cast("socket.socket", self.sock)))
 
     def send(self, data: Any) -> None:

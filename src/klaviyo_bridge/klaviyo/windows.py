@@ -8,6 +8,8 @@ of time, so a call's place is known to a tenth of a second, and a window costs a
 
 from __future__ import annotations
 
+import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +34,9 @@ FINE = _Ring(slice_ms=100, slots=652)
 """For windows of up to 65 s."""
 COARSE = _Ring(slice_ms=360_000, slots=250)
 """For a day, to six minutes."""
+
+
+_NEWEST = struct.Struct("<q")
 
 
 class SlidingWindows(StateAlgorithm):
@@ -61,6 +66,31 @@ class SlidingWindows(StateAlgorithm):
         """Calls inside the longest of `rates`."""
         longest = max(rates, key=lambda rate: rate.interval)
         return _counters(rates, state, now)[_ring(longest)].within(longest.interval, now)
+
+
+def pack_state(state: State) -> bytes:
+    """The bytes that `unpack_state` reads: eight for a ring's place in time, two for each count."""
+    rings = [FINE] if len(state) == FINE.slots + 1 else [FINE, COARSE]
+    packed, start = b"", 0
+    for ring in rings:
+        newest, *counts = (int(number) for number in state[start : start + ring.slots + 1])
+        packed += _NEWEST.pack(newest) + array("H", counts).tobytes()
+        start += ring.slots + 1
+    return packed
+
+
+def unpack_state(packed: bytes, rates: Sequence[Rate]) -> State | None:
+    """The state in `packed`; None if it belongs to other rates."""
+    rings = _rings(rates)
+    if len(packed) != sum(_NEWEST.size + 2 * ring.slots for ring in rings):
+        return None
+    state: list[float] = []
+    start = 0
+    for ring in rings:
+        counts = array("H", packed[start + _NEWEST.size : start + _NEWEST.size + 2 * ring.slots])
+        state += [*_NEWEST.unpack_from(packed, start), *counts]
+        start += _NEWEST.size + 2 * ring.slots
+    return tuple(state)
 
 
 class _Counter:

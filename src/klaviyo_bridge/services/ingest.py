@@ -82,7 +82,11 @@ class GroupCommit(Generic[Row]):
             rows += len(request.rows)
         return group, False
 
-    def _finish(self, group: Sequence[_Request[Row]]) -> None:
+    def _finish(self, everybody: Sequence[_Request[Row]]) -> None:
+        """Commit for those who still wait; from here on nobody can leave (a closed connection cancels its future)."""
+        group = [request for request in everybody if request.done.set_running_or_notify_cancel()]
+        if not group:
+            return
         try:
             self._commit([row for request in group for row in request.rows])
         except BaseException as error:  # noqa: BLE001  # every waiter has to hear of it, whatever it is

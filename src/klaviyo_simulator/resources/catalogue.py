@@ -11,6 +11,7 @@ from klaviyo_simulator.resources import (
     metrics,
     profiles,
     push_tokens,
+    segments,
     webhooks,
 )
 from klaviyo_simulator.routing import Operation
@@ -24,6 +25,7 @@ OPERATIONS: list[Operation] = [
     *events.OPERATIONS,
     *metrics.OPERATIONS,
     *lists.OPERATIONS,
+    *segments.OPERATIONS,
     *webhooks.OPERATIONS,
 ]
 

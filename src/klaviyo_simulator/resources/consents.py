@@ -28,6 +28,7 @@ from klaviyo_simulator.log import Cause
 from klaviyo_simulator.people import create, identifier_problems, match, problems_error, region_problem
 from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.query import QuerySpec
+from klaviyo_simulator.reading import list_in, object_in, within
 from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.resources.imports import jobs_page, the_job
 from klaviyo_simulator.resources.schemas import SUBSCRIPTIONS, WITHDRAWALS
@@ -151,12 +152,12 @@ def _backdated(call: Call, row: JsonObject, channel: str, at: float) -> str | No
 
 
 def _wanted_list(call: Call) -> MailingList | None:
-    wanted = ((call.data.get("relationships") or {}).get("list") or {}).get("data")
+    wanted: str | None = within(call.data, "relationships", "list", "data", "id")
     if not wanted:
         return None
-    found = call.account.lists.get(wanted["id"])
+    found = call.account.lists.get(wanted)
     if found is None:
-        raise invalid(f"List not found with id {wanted['id']}", pointer=LIST_POINTER)
+        raise invalid(f"List not found with id {wanted}", pointer=LIST_POINTER)
     return found
 
 
@@ -209,8 +210,8 @@ def _people(
 
 def _targets(call: Call) -> tuple[list[str], list[str]]:
     """The emails named, or the members of the one list or segment named."""
-    emails = [row["attributes"]["email"] for row in (call.attributes.get("profiles") or {}).get("data", ())]
-    groups = {name: entry["data"]["id"] for name, entry in (call.data.get("relationships") or {}).items()}
+    emails: list[str] = [row["attributes"]["email"] for row in list_in(call.attributes, "profiles", "data")]
+    groups = _groups(call)
     if bool(emails) + len(groups) != 1:
         detail = "Exactly one of profiles, list or segment must be provided."
         raise ApiError(400, Problem(detail=detail, pointer="/data"))
@@ -225,8 +226,13 @@ def _targets(call: Call) -> tuple[list[str], list[str]]:
 
 
 def _note_group(call: Call, job: Job) -> None:
-    for name, entry in (call.data.get("relationships") or {}).items():
-        (job.list_ids if name == "list" else job.segment_ids).append(entry["data"]["id"])
+    for name, group_id in _groups(call).items():
+        (job.list_ids if name == "list" else job.segment_ids).append(group_id)
+
+
+def _groups(call: Call) -> dict[str, str]:
+    relationships = object_in(call.data, "relationships")
+    return {name: within(entry, "data", "id") for name, entry in relationships.items()}
 
 
 def job_resource(call: Call, job: Job, *, fresh: bool = False) -> JsonObject:

@@ -20,6 +20,7 @@ from klaviyo_simulator.ordering import Key
 from klaviyo_simulator.paging import paginate
 from klaviyo_simulator.people import has_identifier, identifier_problems, match, missing_identifier
 from klaviyo_simulator.query import QuerySpec, names
+from klaviyo_simulator.reading import as_list
 from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.resources.schemas import (
     ANONYMOUS_PROFILE,
@@ -236,7 +237,7 @@ def get_events(call: Call) -> Reply:
 def _wanted(conditions: list[Condition], name: str) -> str | None:
     for item in conditions:
         if item.field == name:
-            return item.value[0] if isinstance(item.value, list) else item.value
+            return as_list(item.value)[0]
     return None
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from klaviyo_simulator.profiles import LOCATION_FIELDS
 from klaviyo_simulator.query import Names, names
 
+_RECORD = "consent consent_timestamp last_updated created_timestamp metadata can_receive valid_until"
+_PLAIN = "consent consent_timestamp method method_detail last_updated"
 _CHANNEL_PATHS = {
-    "email.marketing": "can_receive_email_marketing consent consent_timestamp last_updated method method_detail "
-    "custom_method_detail double_optin suppression list_suppressions",
-    "email.open_tracking": "consent consent_timestamp last_updated created_timestamp metadata can_receive valid_until",
-    "email.click_tracking": "consent consent_timestamp last_updated created_timestamp metadata can_receive valid_until",
-    "sms.marketing": "can_receive_sms_marketing consent consent_timestamp method method_detail last_updated",
-    "sms.transactional": "can_receive_sms_transactional consent consent_timestamp method method_detail last_updated",
+    "email.marketing": "can_receive_email_marketing consent consent_timestamp last_updated method "
+    "method_detail custom_method_detail double_optin suppression list_suppressions",
+    "email.open_tracking": _RECORD,
+    "email.click_tracking": _RECORD,
+    "sms.marketing": f"can_receive_sms_marketing {_PLAIN}",
+    "sms.transactional": f"can_receive_sms_transactional {_PLAIN}",
     "mobile_push.marketing": "can_receive_push_marketing consent consent_timestamp",
-    "whatsapp.marketing": "consent consent_timestamp last_updated created_timestamp metadata can_receive valid_until "
-    "phone_number",
-    "whatsapp.transactional": "consent consent_timestamp last_updated created_timestamp metadata can_receive "
-    "valid_until phone_number",
-    "whatsapp.conversational": "consent consent_timestamp last_updated created_timestamp metadata can_receive "
-    "valid_until phone_number",
+    "whatsapp.marketing": f"{_RECORD} phone_number",
+    "whatsapp.transactional": f"{_RECORD} phone_number",
+    "whatsapp.conversational": f"{_RECORD} phone_number",
 }
 PREDICTIONS = (
     "historic_clv",
@@ -71,10 +70,10 @@ IMPORT_ERROR = names("code detail id original_payload source source.pointer titl
 WEBHOOK = names("created_at description enabled endpoint_url id name updated_at")
 WEBHOOK_TOPIC = names("id")
 PUSH_TOKEN = names(
-    "background created enablement_status id metadata metadata.app_build metadata.app_id metadata.app_name "
-    "metadata.app_version metadata.device_id metadata.device_model metadata.environment metadata.klaviyo_sdk "
-    "metadata.manufacturer metadata.os_name metadata.os_version metadata.sdk_version platform recorded_date "
-    "token vendor"
+    "background created enablement_status id metadata metadata.app_build metadata.app_id "
+    "metadata.app_name metadata.app_version metadata.device_id metadata.device_model metadata.environment "
+    "metadata.klaviyo_sdk metadata.manufacturer metadata.os_name metadata.os_version "
+    "metadata.sdk_version platform recorded_date token vendor"
 )
 ADDITIONAL_PROFILE = {"profile": names("subscriptions predictive_analytics")}
 ACCOUNT = names(
@@ -83,5 +82,6 @@ ACCOUNT = names(
     "contact_information.street_address.address1 contact_information.street_address.address2 "
     "contact_information.street_address.city contact_information.street_address.country "
     "contact_information.street_address.region contact_information.street_address.zip "
-    "contact_information.website_url id industry locale preferred_currency public_api_key test_account timezone"
+    "contact_information.website_url id industry locale preferred_currency public_api_key "
+    "test_account timezone"
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
+from itertools import pairwise
 
 import orjson
 
@@ -29,6 +31,7 @@ from klaviyo_simulator.people import (
     patch_of,
 )
 from klaviyo_simulator.query import QuerySpec
+from klaviyo_simulator.reading import list_in
 from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.resources.schemas import META, PROFILE_ATTRIBUTES
 from klaviyo_simulator.resources.shapes import list_resource, profile_resource
@@ -42,11 +45,12 @@ LARGEST_ROW = 100_000
 LIFETIME = 7 * 86400
 CHUNK = 250
 ROWS = "/data/attributes/profiles/data"
+_ATTRIBUTES = re.compile(rb'"attributes"')
 
 
 def bulk_import_profiles(call: Call) -> Reply:
     rows: list[JsonObject] = call.attributes["profiles"]["data"]
-    _check_rows(rows, call.world.switches, large=len(call.raw) > LARGEST_ROW)
+    _check_rows(rows, call.world.switches, large=_may_hold_large_row(call.raw, len(rows)))
     lists = _lists(call)
     now = call.account.now()
     job = Job(
@@ -60,6 +64,7 @@ def bulk_import_profiles(call: Call) -> Reply:
     account, cause = call.account, Cause(call.request_id, job.id)
     account.effect("job.accepted", cause, values={"kind": KIND, "rows": len(rows)})
     delay = call.world.switches.delay_import
+    call.world.scheduler.load += len(rows)
     do_later(
         account,
         call.operation.id,
@@ -68,6 +73,17 @@ def bulk_import_profiles(call: Call) -> Reply:
         job=job,
     )
     return one(call, job_resource(call, job, fresh=True), status=202)
+
+
+def _may_hold_large_row(raw: bytes, rows: int) -> bool:
+    """A quick test that spares measuring 10,000 small rows: how far apart the word `attributes` is."""
+    if len(raw) <= LARGEST_ROW:
+        return False
+    places = [found.start() for found in _ATTRIBUTES.finditer(raw)]
+    if len(places) != rows + 1:
+        return True
+    gaps = (after - before for before, after in pairwise([*places, len(raw)]))
+    return max(gaps) > LARGEST_ROW - 1000
 
 
 def _check_rows(rows: list[JsonObject], switches: Switches, *, large: bool) -> None:
@@ -96,9 +112,8 @@ def _row_problem(row: JsonObject, pointer: str, switches: Switches, *, large: bo
 
 
 def _lists(call: Call) -> list[MailingList]:
-    wanted = ((call.data.get("relationships") or {}).get("lists") or {}).get("data") or []
     found: list[MailingList] = []
-    for entry in wanted:
+    for entry in list_in(call.data, "relationships", "lists", "data"):
         item = call.account.lists.get(entry["id"])
         if item is None:
             raise invalid(f"List ID {entry['id']} does not exist.", pointer="/data")
@@ -109,7 +124,9 @@ def _lists(call: Call) -> list[MailingList]:
 def _import_rows(
     account: Account, job: Job, rows: list[JsonObject], lists: list[MailingList], cause: Cause, every: int
 ) -> Generator[None]:
+    scheduler = account.world.scheduler
     for index, row in enumerate(rows):
+        scheduler.load -= 1
         if every and (index + 1) % every == 0:
             _fail(account, job, index, row, "invalid", "The profile could not be imported.")
         else:
@@ -262,7 +279,7 @@ def get_job_profile_ids(call: Call) -> Reply:
 def get_job_errors(call: Call) -> Reply:
     job = the_job(call)
     page = paginate(Ordering((index,) for index in range(len(job.errors))), call.query)
-    rows = [job.errors[key[0]] for key in page.keys]
+    rows: list[JsonObject] = [job.errors[key[0]] for key in page.keys]
     return many(call, [_error_resource(call, row) for row in rows], page=page)
 
 

@@ -105,7 +105,7 @@ def _distinct(values: list[Any]) -> Iterator[Any]:
 
 
 def _inferred(values: list[Any]) -> str:
-    kinds = {type(value) for value in values}
+    kinds: set[type[Any]] = {type(value) for value in values}
     if kinds <= {bool}:
         return "boolean"
     if kinds <= {int, float}:

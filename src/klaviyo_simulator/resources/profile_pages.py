@@ -12,6 +12,7 @@ from klaviyo_simulator.ordering import Key, Ordering
 from klaviyo_simulator.paging import Page, paginate
 from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.query import names
+from klaviyo_simulator.reading import as_list
 from klaviyo_simulator.routing import Call
 
 _MARKETING = "subscriptions.email.marketing"
@@ -93,7 +94,7 @@ def _candidates(account: Account, conditions: list[Condition]) -> list[Profile] 
     """Whom an identifier filter can mean; None when there is no such filter."""
     for item in conditions:
         if item.field in _INDEXED:
-            values: list[str] = item.value if isinstance(item.value, list) else [item.value]
+            values: list[str] = as_list(item.value)
             if item.field == "id":
                 found = {value: account.profiles.by_id.get(value) for value in values}
             else:

@@ -26,11 +26,12 @@ from klaviyo_simulator.people import (
 )
 from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.query import Query, QuerySpec
+from klaviyo_simulator.reading import object_in
 from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.resources.profile_pages import PROFILE_FILTERS, PROFILE_SORT, profile_page
 from klaviyo_simulator.resources.push_tokens import token_resource, tokens_of
 from klaviyo_simulator.resources.schemas import META, PROFILE_ATTRIBUTES
-from klaviyo_simulator.resources.segments import segment_resource, segments_of
+from klaviyo_simulator.resources.segment_shapes import segment_resource, segments_of
 from klaviyo_simulator.resources.shapes import list_resource, profile_resource, the_profile
 from klaviyo_simulator.routing import Call, Operation, Reply
 
@@ -148,7 +149,7 @@ def merge_profiles(call: Call) -> Reply:
 
 def request_profile_deletion(call: Call) -> Reply:
     person: JsonObject = call.attributes["profile"]["data"]
-    wanted = {name: value for name, value in (person.get("attributes") or {}).items() if value}
+    wanted = {name: value for name, value in object_in(person, "attributes").items() if value}
     if len(wanted) + bool(person.get("id")) != 1:
         detail = "Exactly one of id, email, phone_number must be provided."
         raise ApiError(400, Problem(detail=detail, pointer="/data/attributes/profile/data"))

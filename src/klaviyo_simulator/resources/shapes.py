@@ -9,6 +9,7 @@ from klaviyo_simulator.errors import JsonObject, not_found
 from klaviyo_simulator.events import Event, Metric
 from klaviyo_simulator.ids import event_uuid
 from klaviyo_simulator.profiles import LOCATION_FIELDS, PLAIN_FIELDS, Profile
+from klaviyo_simulator.reading import object_in
 from klaviyo_simulator.resources.fieldnames import PREDICTIONS
 from klaviyo_simulator.routing import Call
 from klaviyo_simulator.times import iso, iso_micro, iso_or_none
@@ -18,7 +19,7 @@ def profile_attributes(profile: Profile, *, fresh: bool = False) -> JsonObject:
     """`fresh`: microseconds, as the answer to a write has them."""
     body = profile.read_body()
     stamp = iso_micro if fresh else iso
-    location = body.get("location") or {}
+    location = object_in(body, "location")
     shown: JsonObject = {
         "email": profile.email,
         "phone_number": profile.phone,

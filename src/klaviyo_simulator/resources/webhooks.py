@@ -20,6 +20,7 @@ from klaviyo_simulator.documents import resource as document
 from klaviyo_simulator.errors import ApiError, JsonObject, Problem, forbidden, invalid, not_found
 from klaviyo_simulator.limits import XS
 from klaviyo_simulator.query import QuerySpec, names
+from klaviyo_simulator.reading import list_in, within
 from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.routing import Call, Operation, Reply
 from klaviyo_simulator.times import iso
@@ -109,7 +110,10 @@ def _check(attributes: JsonObject) -> None:
 
 
 def _acceptable(url: str) -> bool:
-    """https only, but for loopback hosts: a relaxation of the simulator's, so that it works on one machine."""
+    """https only, but for loopback hosts: a relaxation of the simulator's.
+
+    So that it works on one machine.
+    """
     parts = urlsplit(url)
     if not parts.hostname:
         return False
@@ -126,9 +130,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _topics(call: Call) -> list[str] | None:
-    wanted = ((call.data.get("relationships") or {}).get("webhook-topics") or {}).get("data")
-    if wanted is None:
+    if within(call.data, "relationships", "webhook-topics", "data") is None:
         return None
+    wanted = list_in(call.data, "relationships", "webhook-topics", "data")
     known = set(topics_of(call.account))
     for index, entry in enumerate(wanted):
         if entry["id"] not in known:

@@ -73,7 +73,7 @@ def _read(stream: Any) -> Asked | None:
 
 
 def _serve(stub: Stub, connection: socket.socket) -> None:
-    with suppress(OSError), connection, connection.makefile("rb") as stream:
+    with suppress(OSError, ValueError), connection, connection.makefile("rb") as stream:
         while (asked := _read(stream)) is not None:
             stub.asked.append(asked)
             behaviour = stub.next()

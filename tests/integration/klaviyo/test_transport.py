@@ -29,6 +29,8 @@ from klaviyo_bridge.errors import (
 from klaviyo_bridge.klaviyo import filters
 
 PERSON: dict[str, Any] = {"data": {"type": "profile", "id": "01A", "attributes": {"email": "ada@example.com"}}}
+SERIALIZE = """self method resource_path path_params query_params header_params body post_params files
+auth_settings collection_formats _host _request_auth"""
 EMPTY = {"data": [], "links": {"next": None}}
 
 
@@ -202,7 +204,9 @@ class TestBodies:
         with pytest.raises(OutcomeUnknown):
             connect().api.profiles.bulk_import(b"{}")
 
-    @pytest.mark.parametrize("body", [b"", b"<html></html>", b'{"data":[{"id":"J', b"[1]", b"\xff\xfe"])
+    @pytest.mark.parametrize(
+        "body", [b"", b"<html></html>", b'{"data":[{"id":"J', b"[1]", b"\xff\xfe", b"{}", b'{"data":null}']
+    )
     def test_a_page_that_is_no_document_is_a_passing_trouble(self, stub: Any, connect: Any, body: bytes) -> None:
         stub.says(stub.answer(200, body=body))
 
@@ -335,6 +339,22 @@ class TestHostileAnswers:
         with pytest.raises(OutcomeUnknown):
             connect().api.events.create(b"{}")
 
+    @pytest.mark.parametrize("body", [b"", b"{}", b'{"data":[]}', b'{"data":null}'])
+    def test_a_resource_that_is_none_is_a_passing_trouble(self, stub: Any, connect: Any, body: bytes) -> None:
+        stub.says(stub.answer(200, body=body))
+
+        with pytest.raises(Unavailable):
+            connect().api.profiles.import_job("J1")
+
+    def test_a_host_that_speaks_no_tls_gets_nothing(self, stub: Any, connect: Any) -> None:
+        stub.says(b"HTTP/1.1 400 X\r\n\r\n")
+
+        with pytest.raises(Unavailable) as error:
+            connect(host=stub.url.replace("http:", "https:")).api.events.create(b"{}")
+
+        assert not isinstance(error.value, OutcomeUnknown)
+        assert all(b"canary" not in asked.body for asked in stub.asked)
+
 
 class TestSecrecy:
     def test_no_error_and_no_repr_holds_the_key_or_a_person(self, stub: Any, connect: Any) -> None:
@@ -456,11 +476,7 @@ def test_the_recorder_hears_of_each_request(stub: Any, connect: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
-        (
-            ApiClient.param_serialize,
-            "self method resource_path path_params query_params header_params body post_params files auth_settings"
-             " collection_formats _host _request_auth",
-        ),
+        (ApiClient.param_serialize, SERIALIZE),
         (ApiClient.call_api, "self method url header_params body post_params _request_timeout"),
         (RESTClientObject.request, "self method url headers body post_params _request_timeout"),
         (ApiException.from_response, "http_resp body data"),

@@ -12,7 +12,7 @@ from pyrate_limiter import Rate
 from klaviyo_bridge.klaviyo.windows import SlidingWindows
 
 WINDOWS = SlidingWindows()
-START = 86_400_000 * 3
+START = 1_790_000_000_000
 
 
 def most_in_any_window(times: list[int], length: int) -> int:

@@ -75,7 +75,7 @@ class OutboxStore:
         living = [row for index, row in enumerate(rows) if index not in erased]
         persons = people.resolve(connection, account, [row.identity for row in living], now=now)
         values = [_stored(account, row, person, now) for row, person in zip(living, persons, strict=True)]
-        taken = connection.execute(self._insert(), values).rowcount if values else 0
+        taken = len(connection.execute(self._insert().returning(outbox.c.id), values).all()) if values else 0
         return Taken(taken, len(living) - taken, len(erased))
 
     def add_changes(

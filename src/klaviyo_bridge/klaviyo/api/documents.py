@@ -17,13 +17,15 @@ Query = list[tuple[str, str]]
 
 
 def resource(reply: Reply) -> Mapping[str, Any]:
-    """The one resource of the answer; empty if there is none, as in a 202 without a body."""
-    data: object = reply.json().get("data") if reply.body.strip() else None
-    return cast("Mapping[str, Any]", data) if isinstance(data, dict) else {}
+    """The one resource of the answer. Raises Unavailable if there is none: what was asked for is not known."""
+    data: object = reply.json().get("data")
+    if not isinstance(data, dict):
+        raise Unavailable(f"Klaviyo answered {reply.status} without a resource")
+    return cast("Mapping[str, Any]", data)
 
 
 def accepted(reply: Reply) -> Mapping[str, Any]:
-    """The resource of a write that Klaviyo took: an unreadable answer to it must not look like a refusal."""
+    """The resource of a write that Klaviyo took, or an empty one: it must not look refused for what it says."""
     try:
         return resource(reply)
     except Unavailable:
@@ -31,11 +33,15 @@ def accepted(reply: Reply) -> Mapping[str, Any]:
 
 
 def page(reply: Reply, parse: Parse[T]) -> Page[T]:
-    """One page. Its cursor is taken from `links.next` by us, bare."""
+    """One page. Its cursor is taken from `links.next` by us, bare.
+
+    Raises Unavailable for a document without a list: it must not look like the end of all pages.
+    """
     document = reply.json()
     data: object = document.get("data")
-    items = cast("list[object]", data) if isinstance(data, list) else []
-    resources = [cast("Mapping[str, Any]", item) for item in items if isinstance(item, dict)]
+    if not isinstance(data, list):
+        raise Unavailable(f"Klaviyo answered {reply.status} without a page")
+    resources = [cast("Mapping[str, Any]", item) for item in cast("list[object]", data) if isinstance(item, dict)]
     return Page([parse(item) for item in resources], next_cursor(document))
 
 

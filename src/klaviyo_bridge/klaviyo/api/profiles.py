@@ -32,7 +32,7 @@ class Profiles:
         """Create or update; the second value says whether it was created.
 
         A field given as None is cleared, a field not given stays. Raises DuplicateProfile when the
-        identifiers belong to two profiles.
+        identifiers belong to two profiles. Should the answer to a success be unreadable, the id is empty.
         """
         body = profile_body(attributes, profile_id=profile_id, patch=patch)
         reply = self._session.call("create_or_update_profile", body=body, priority=priority)

@@ -66,6 +66,9 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False, comment="when the person said so"),
         sa.Column("source", sa.String(length=64), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=True),
+        sa.Column(
+            "list_id", sa.String(length=64), server_default="", nullable=False, comment="empty: about all of Klaviyo"
+        ),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_consent_records")),
         sa.UniqueConstraint(
@@ -74,7 +77,8 @@ def upgrade() -> None:
             "channel",
             "state",
             "at",
-            name=op.f("uq_consent_records_account_person_id_channel_state_at"),
+            "list_id",
+            name=op.f("uq_consent_records_account_person_id_channel_state_at_list_id"),
         ),
         sqlite_autoincrement=True,
     )
@@ -86,6 +90,19 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("account", "name", name=op.f("pk_cursors")),
     )
+    op.create_table(
+        "engagement",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("message_id", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="delivered, opened, clicked, …"),
+        sa.Column("campaign_id", sa.String(length=255), nullable=True),
+        sa.Column("flow_id", sa.String(length=255), nullable=True),
+        sa.Column("events", sa.BigInteger(), nullable=False, comment="each event of Klaviyo's counted once"),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("account", "message_id", "kind", name=op.f("pk_engagement")),
+    )
+    op.create_index("ix_engagement_campaign", "engagement", ["account", "campaign_id"], unique=False)
     op.create_table(
         "gate_windows",
         sa.Column("account", sa.String(length=64), nullable=False),
@@ -102,14 +119,37 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("counted", sa.Boolean(), server_default=sa.false(), nullable=False, comment="is in `engagement`"),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="a job should have come by; else it is stranded",
+        ),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
         sa.UniqueConstraint("account", "external_id", name=op.f("uq_inbox_account_external_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_inbox_state", "inbox", ["account", "state", "id"], unique=False)
+    op.create_index(
+        "ix_inbox_dead",
+        "inbox",
+        ["account", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
+    op.create_index("ix_inbox_received", "inbox", ["account", "received_at"], unique=False)
+    op.create_index(
+        "ix_inbox_stored",
+        "inbox",
+        ["account", "due_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'stored'"),
+        postgresql_where=sa.text("state = 'stored'"),
+    )
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -148,6 +188,15 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'batched'"),
         postgresql_where=sa.text("state = 'batched'"),
+    )
+    op.create_index("ix_outbox_person", "outbox", ["account", "person_id"], unique=False)
+    op.create_index(
+        "ix_outbox_refused",
+        "outbox",
+        ["account", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'refused'"),
+        postgresql_where=sa.text("state = 'refused'"),
     )
     op.create_index("ix_outbox_settled", "outbox", ["account", "settled_at"], unique=False)
     op.create_index(
@@ -197,6 +246,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", "mapping", "key", name=op.f("pk_source_rows")),
     )
     op.create_table(
+        "tombstones",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column(
+            "digest", sa.String(length=64), nullable=False, comment="keyed hash of one identifier of an erased person"
+        ),
+        sa.Column("person_id", sa.BigInteger(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("account", "digest", name=op.f("pk_tombstones")),
+    )
+    op.create_index("ix_tombstones_person", "tombstones", ["account", "person_id"], unique=False)
+    op.create_table(
         "identifiers",
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False, comment="external_id, email or phone_number"),
@@ -213,6 +273,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_identifiers_person", table_name="identifiers")
     op.drop_table("identifiers")
+    op.drop_index("ix_tombstones_person", table_name="tombstones")
+    op.drop_table("tombstones")
     op.drop_table("source_rows")
     op.drop_index("ix_people_klaviyo", table_name="people")
     op.drop_table("people")
@@ -230,6 +292,13 @@ def downgrade() -> None:
     )
     op.drop_index("ix_outbox_settled", table_name="outbox")
     op.drop_index(
+        "ix_outbox_refused",
+        table_name="outbox",
+        sqlite_where=sa.text("state = 'refused'"),
+        postgresql_where=sa.text("state = 'refused'"),
+    )
+    op.drop_index("ix_outbox_person", table_name="outbox")
+    op.drop_index(
         "ix_outbox_fence",
         table_name="outbox",
         sqlite_where=sa.text("state = 'batched'"),
@@ -243,9 +312,23 @@ def downgrade() -> None:
     )
     op.drop_index("ix_outbox_batch", table_name="outbox")
     op.drop_table("outbox")
-    op.drop_index("ix_inbox_state", table_name="inbox")
+    op.drop_index(
+        "ix_inbox_stored",
+        table_name="inbox",
+        sqlite_where=sa.text("state = 'stored'"),
+        postgresql_where=sa.text("state = 'stored'"),
+    )
+    op.drop_index("ix_inbox_received", table_name="inbox")
+    op.drop_index(
+        "ix_inbox_dead",
+        table_name="inbox",
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
     op.drop_table("inbox")
     op.drop_table("gate_windows")
+    op.drop_index("ix_engagement_campaign", table_name="engagement")
+    op.drop_table("engagement")
     op.drop_table("cursors")
     op.drop_table("consent_records")
     op.drop_table("breakers")
