@@ -1,4 +1,4 @@
-"""Keeping the members of segments up to date. They are evaluated again when read after something has changed."""
+"""Keeping segments up to date: evaluated again when read after something has changed."""
 
 from __future__ import annotations
 

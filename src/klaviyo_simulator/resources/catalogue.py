@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from klaviyo_simulator.resources import (
     accounts,
+    campaign_sends,
+    campaigns,
     consents,
     events,
     imports,
@@ -12,6 +14,7 @@ from klaviyo_simulator.resources import (
     profiles,
     push_tokens,
     segments,
+    templates,
     webhooks,
 )
 from klaviyo_simulator.routing import Operation
@@ -26,6 +29,9 @@ OPERATIONS: list[Operation] = [
     *metrics.OPERATIONS,
     *lists.OPERATIONS,
     *segments.OPERATIONS,
+    *templates.OPERATIONS,
+    *campaigns.OPERATIONS,
+    *campaign_sends.OPERATIONS,
     *webhooks.OPERATIONS,
 ]
 
