@@ -121,6 +121,12 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("json", description="how log lines look")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
     cache_ttl: float = Field(300.0, ge=0, description="seconds that lists and segments are remembered")
+    cache_url: SecretStr | None = Field(
+        None, description="redis:// URL of a Redis or Valkey to remember lists and segments in; else in process"
+    )
+    erasure_key: Secret | None = Field(
+        None, description="key of the hashes that recognise erased people; else one is made and kept in the database"
+    )
     push_every: float = Field(60.0, gt=0, description="seconds between two looks at the mapped tables")
     pull_every: float = Field(60.0, gt=0, description="seconds between two looks at Klaviyo's changes")
     job_poll: float = Field(0.1, gt=0, description="seconds between two looks at the job queue")

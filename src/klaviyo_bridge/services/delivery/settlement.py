@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from klaviyo_bridge.domain.outbox import Batch, PlannedBatch, RowState, Verdict, WaitingRow
+from klaviyo_bridge.domain.outbox import Batch, Lane, PlannedBatch, RowState, Verdict, WaitingRow
 from klaviyo_bridge.domain.profile import IDENTIFIERS, ProfileChange
 from klaviyo_bridge.errors import BridgeError, NotAuthorized, NotFound, OutcomeUnknown, Problem
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
@@ -58,7 +58,7 @@ class Settlement:
 
     def settle(self) -> int:
         """Ask once about every accepted batch; returns how many still wait. One list call serves for many."""
-        open_batches = self._batches.accepted(self._account)
+        open_batches = [batch for batch in self._batches.accepted(self._account) if batch.lane is Lane.IMPORT]
         if not open_batches or self._accounts.stopped(self._account) is not None:
             return len(open_batches)
         try:
