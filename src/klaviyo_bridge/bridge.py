@@ -196,9 +196,7 @@ def _build(
     bell = Bell()
     cursors = CursorStore(database, clock=clock)
     tombstones = Tombstones(_erasure_key(settings, cursors))
-    outbox = OutboxStore(
-        database, engine, queue_of=_queue_of, notify=bell.ring, clock=clock, tombstones=tombstones
-    )
+    outbox = OutboxStore(database, engine, queue_of=_queue_of, notify=bell.ring, clock=clock, tombstones=tombstones)
     ledger = ConsentStore(database, tombstones=tombstones, notify=bell.ring, clock=clock)
     batches = BatchStore(database, engine, queue_of=_queue_of, clock=clock)
     accounts = AccountStore(database, clock=clock)
@@ -216,7 +214,9 @@ def _build(
         retention=timedelta(days=settings.webhook_retention),
     )
     events = EventTracker(account, outbox, clock=clock)
-    cache = open_cache(settings.cache_url.get_secret_value() if settings.cache_url else None, account, settings.cache_ttl)
+    cache = open_cache(
+        settings.cache_url.get_secret_value() if settings.cache_url else None, account, settings.cache_ttl
+    )
     health = Health(account, outbox, accounts, clock=clock)
     limit = settings.backlog_limit
     return Bridge(
@@ -236,7 +236,14 @@ def _build(
         profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
         event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
         inbox_ingest=GroupCommit(inbox.receive, name="inbox", backlog=inbox.waiting, limit=limit),
-        delivery=Delivery(account, outbox, batches, accounts, {**_lanes(klaviyo, settlement), **consent_lanes(klaviyo, ledger, clock=clock)}, recorder),
+        delivery=Delivery(
+            account,
+            outbox,
+            batches,
+            accounts,
+            {**_lanes(klaviyo, settlement), **consent_lanes(klaviyo, ledger, clock=clock)},
+            recorder,
+        ),
         settlement=settlement,
         consent=ConsentKeeper(account, ledger, clock=clock),
         consent_settlement=ConsentSettlement(account, batches, klaviyo, clock=clock),

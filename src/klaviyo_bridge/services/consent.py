@@ -94,9 +94,7 @@ class ConsentKeeper:
         """
         return self.ask(Kind.ERASE, requests, trace=trace)
 
-    def ask(
-        self, kind: Kind, requests: Sequence[Fields], *, many: bool = True, trace: str | None = None
-    ) -> Asked:
+    def ask(self, kind: Kind, requests: Sequence[Fields], *, many: bool = True, trace: str | None = None) -> Asked:
         """Take requests of one kind. On disk when this returns. Without `many`, paths of problems carry no index."""
         check = partial(consent_request, kind=kind, now=self._clock())
         wanted: list[ConsentRequest] = checked(requests, check, where="requests" if many and len(requests) > 1 else "")

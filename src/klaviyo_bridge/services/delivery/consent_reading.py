@@ -42,7 +42,10 @@ def members_of(klaviyo: KlaviyoAPI, list_id: str, profile_ids: Mapping[str, Remo
 
 
 def _read(
-    klaviyo: KlaviyoAPI, name: str, wanted: Mapping[int, str], subscriptions: bool  # noqa: FBT001  # passed on
+    klaviyo: KlaviyoAPI,
+    name: str,
+    wanted: Mapping[int, str],
+    subscriptions: bool,  # noqa: FBT001  # passed on
 ) -> Iterator[RemoteProfile]:
     values = sorted(set(wanted.values()))
     for start in range(0, len(values), PER_READ):
