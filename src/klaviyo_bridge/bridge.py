@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from klaviyo_bridge.config import MappingSettings, Settings
+from klaviyo_bridge.config import EventSettings, MappingSettings, Settings
 from klaviyo_bridge.domain.consent import Channel
 from klaviyo_bridge.domain.event import Event
+from klaviyo_bridge.domain.event_mapping import EventMapping
 from klaviyo_bridge.domain.mapping import Direction, FieldRule, Owner, TableMapping, is_field
 from klaviyo_bridge.domain.outbox import Lane
 from klaviyo_bridge.domain.profile import ProfileChange
@@ -21,6 +22,7 @@ from klaviyo_bridge.errors import ConfigError, Problem
 from klaviyo_bridge.infra.cache import open_cache
 from klaviyo_bridge.infra.database import Database, open_database
 from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
+from klaviyo_bridge.infra.event_source import EventSource, open_event_source
 from klaviyo_bridge.infra.migrate import is_current, migrate
 from klaviyo_bridge.infra.source import Source, open_source
 from klaviyo_bridge.infra.stores.batches import BatchStore
@@ -49,6 +51,7 @@ from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
 from klaviyo_bridge.services.doctor import Doctor
 from klaviyo_bridge.services.engagement import Engagement
+from klaviyo_bridge.services.event_history import EventHistory
 from klaviyo_bridge.services.event_poll import EventPoll
 from klaviyo_bridge.services.event_tracker import EventTracker
 from klaviyo_bridge.services.health import Health
@@ -74,7 +77,7 @@ _LIVE = (
     Lane.UNSUPPRESS,
     Lane.ERASE,
 )
-_QUEUES = dict.fromkeys(_LIVE, QueueName.LIVE)
+_QUEUES: Mapping[Lane, QueueName] = {lane: QueueName.LIVE for lane in _LIVE}
 
 
 def now() -> datetime:
@@ -108,6 +111,7 @@ class Bridge:
     _engine: Engine
     _settings: Settings
     _bell: Bell
+    history: EventHistory
 
     @contextmanager
     def working(self) -> Generator[Heart]:
@@ -175,7 +179,11 @@ def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> G
             stack.enter_context(open_source(mapping.url.get_secret_value(), _table_mapping(mapping)))
             for mapping in settings.mappings
         ]
-        bridge = _build(settings, database, engine, session, sources, recorder, clock)
+        histories = [
+            stack.enter_context(open_event_source(each.url.get_secret_value(), _event_mapping(each)))
+            for each in settings.events
+        ]
+        bridge = _build(settings, database, engine, session, sources, histories, recorder, clock)
         stack.enter_context(bridge.profile_ingest.running())
         stack.enter_context(bridge.event_ingest.running())
         stack.enter_context(bridge.inbox_ingest.running())
@@ -188,6 +196,7 @@ def _build(
     engine: Engine,
     session: Session,
     sources: list[Source],
+    event_sources: list[EventSource],
     recorder: Recorder,
     clock: Callable[[], datetime],
 ) -> Bridge:
@@ -252,6 +261,7 @@ def _build(
         _engine=engine,
         _settings=settings,
         _bell=bell,
+        history=EventHistory(account, events, cursors, event_sources),
     )
 
 
@@ -280,6 +290,10 @@ def _table_mapping(mapping: MappingSettings) -> TableMapping:
         },
         consent={Channel(channel): column for channel, column in mapping.consent.items()},
     )
+
+
+def _event_mapping(mapping: EventSettings) -> EventMapping:
+    return EventMapping(**mapping.model_dump(exclude={"url"}))
 
 
 def _doctor(settings: Settings, session: Session, database: Database, clock: Callable[[], datetime]) -> Doctor:
