@@ -20,6 +20,7 @@ from klaviyo_simulator.people import change, create
 from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.resources.shapes import event_attributes, profile_attributes
 from klaviyo_simulator.scheduler import APPLY, AUDIENCE, DELIVERY
+from klaviyo_simulator.seeding import Plan, seed
 from klaviyo_simulator.simulator import Simulator
 from klaviyo_simulator.times import iso, iso_micro, parse_instant
 from klaviyo_simulator.tracking import record, store
@@ -93,6 +94,11 @@ def _masked(secret: str) -> str:
 def reset(command: Command) -> JsonObject:
     command.simulator.reset()
     return {"reset": True}
+
+
+def seed_account(command: Command) -> JsonObject:
+    """Add generated people, lists and events; see `seeding.Plan`."""
+    return seed(command.account, Plan.of(dict(command.body)))
 
 
 def show_clock(command: Command) -> JsonObject:
@@ -278,7 +284,9 @@ def the_person(command: Command) -> Profile:
         if found is None and given.get(name):
             found = store_.find(name, str(given[name]))
     if found is None:
-        raise ControlError("There is no such profile; name it by profile, email, phone_number or external_id.")
+        raise ControlError(
+            "There is no such profile; name it by profile, email, phone_number or external_id."
+        )
     return found
 
 
@@ -341,11 +349,15 @@ def _edit(command: Command, profile: Profile) -> None:
 
 
 def _join(command: Command, profile: Profile) -> None:
-    join(command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True)
+    join(
+        command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True
+    )
 
 
 def _leave(command: Command, profile: Profile) -> None:
-    leave(command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True)
+    leave(
+        command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True
+    )
 
 
 def _track(command: Command, profile: Profile) -> None:
@@ -460,6 +472,7 @@ def _batch(command: Command, webhook: Webhook) -> list[JsonObject]:
 ROUTES = [
     Route("GET", "", show_state),
     Route("POST", "reset", reset),
+    Route("POST", "seed", seed_account),
     Route("GET", "clock", show_clock),
     Route("POST", "clock", move_clock),
     Route("POST", "settle", settle),

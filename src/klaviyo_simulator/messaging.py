@@ -17,7 +17,7 @@ from klaviyo_simulator.events import Attribution
 from klaviyo_simulator.log import Cause
 from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.scheduler import AUDIENCE
-from klaviyo_simulator.tracking import record
+from klaviyo_simulator.tracking import credits_of, record
 
 _TAG = re.compile(r"\{\{\s*([\w.]+)[^}]*\}\}")
 
@@ -87,7 +87,9 @@ def send_email(account: Account, profile: Profile, sending: Sending, cause: Caus
         campaign_id=sending.campaign_id,
     )
     account.messages.append(message)
-    account.effect("message.sent", cause, profile_id=profile.id, values=facts | {"recipient": message.recipient})
+    account.effect(
+        "message.sent", cause, profile_id=profile.id, values=facts | {"recipient": message.recipient}
+    )
     _react(account, profile, sending, message, cause)
     return message
 
@@ -109,7 +111,6 @@ def _react(account: Account, profile: Profile, sending: Sending, message: Messag
         return
     message.event_id = received.id
     credit = Attribution(received.id, sending.campaign_id, sending.flow_id, sending.message_id)
-    account.areas.setdefault("last_message", {})[profile.id] = (message.time, credit)
     opened = chance.random() < switches.audience_opens
     delay = chance.random() ** 2 * switches.audience_hours * 3600
     if not opened:
@@ -117,7 +118,9 @@ def _react(account: Account, profile: Profile, sending: Sending, message: Messag
     _later(account, profile.id, delay, "Opened Email", properties, credit, cause)
     if chance.random() < switches.audience_clicks / max(switches.audience_opens, 1e-9):
         clicked = properties | {"URL": "https://shop.example.com/"}
-        _later(account, profile.id, delay + 20 + 300 * chance.random(), "Clicked Email", clicked, credit, cause)
+        _later(
+            account, profile.id, delay + 20 + 300 * chance.random(), "Clicked Email", clicked, credit, cause
+        )
     if chance.random() < switches.audience_unsubscribes / max(switches.audience_opens, 1e-9):
         _later(account, profile.id, delay + 60, "Unsubscribed", properties, credit, cause)
     if chance.random() < switches.audience_complaints / max(switches.audience_opens, 1e-9):
@@ -141,6 +144,8 @@ def _later(
             withdraw(account, profile, EMAIL, cause, properties=properties, credit=credit)
             return
         record(account, profile, name, properties, cause, attribution=credit)
+        if name in ("Opened Email", "Clicked Email"):
+            credits_of(account)[profile.id] = (account.now(), credit)
         if name == "Marked Email as Spam":
             suppress(account, profile, cause, reason="SPAM_COMPLAINT")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -20,6 +20,16 @@ class Kind(StrEnum):
     SUPPRESS = "suppress"
     UNSUPPRESS = "unsuppress"
     ERASE = "erase"
+
+
+WAITS_FOR: Mapping[Kind, frozenset[Kind]] = {
+    Kind.PROFILE: frozenset({Kind.PROFILE, Kind.EVENT}),
+    Kind.EVENT: frozenset({Kind.PROFILE}),
+}
+"""The fence: rows of these kinds, handed in earlier for the same person, end before a row of this kind goes.
+
+Events do not wait for each other: Klaviyo orders them by their own time.
+"""
 
 
 class Lane(StrEnum):
@@ -47,7 +57,7 @@ class Priority(IntEnum):
 
 
 class RowState(StrEnum):
-    """`waiting` and `batched` are open; the others are ends."""
+    """`waiting` and `batched` are open; the others are ends, but a `dead` row may be replayed."""
 
     WAITING = "waiting"
     BATCHED = "batched"
@@ -55,6 +65,7 @@ class RowState(StrEnum):
     SUPERSEDED = "superseded"
     DEAD = "dead"
     REFUSED = "refused"
+    DISCARDED = "discarded"
 
 
 class BatchState(StrEnum):
@@ -100,12 +111,13 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRow:
-    """A row as the planner sees it."""
+    """A row as the planner sees it; `since` is when it was acknowledged."""
 
     id: int
     kind: Kind
     person_id: int
     payload: bytes
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +128,7 @@ class Carrier:
     person_id: int
     payload: bytes
     absorbed: Sequence[int] = ()
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +150,7 @@ class Batch:
     rows: Sequence[WaitingRow]
     resumed: bool = field(default=False)
     sent_before: datetime | None = None
+    accepted_at: datetime | None = None
     job_id: str | None = None
 
 

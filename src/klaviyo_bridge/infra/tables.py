@@ -106,6 +106,7 @@ batches = sa.Table(
     sa.Column("job_id", sa.String(255), comment="Klaviyo's import job"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("sent_at", UtcDateTime, comment="written before the first byte leaves"),
+    sa.Column("begun_at", UtcDateTime, comment="when a worker began the current attempt"),
     sa.Column("accepted_at", UtcDateTime),
     sa.Column("settled_at", UtcDateTime),
     sa.Column("retry_at", UtcDateTime),

@@ -38,6 +38,9 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=255), nullable=True, comment="Klaviyo's import job"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True, comment="written before the first byte leaves"),
+        sa.Column(
+            "begun_at", sa.DateTime(timezone=True), nullable=True, comment="when a worker began the current attempt"
+        ),
         sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
