@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from klaviyo_bridge.api.auth import Check
 from klaviyo_bridge.api.bodies import read_items
 from klaviyo_bridge.api.schemas import answers, body_of
 from klaviyo_bridge.bridge import Bridge
@@ -89,7 +89,7 @@ _TAKEN: dict[str, Any] = {
 }
 
 
-def consent_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRouter:
+def consent_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     """The routes about consent."""
     router = APIRouter(prefix="/v1/consent", dependencies=[Depends(authorized)], tags=["consent"])
     for kind in SCHEMAS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from klaviyo_bridge.api.auth import Check
 from klaviyo_bridge.api.bodies import read_items
 from klaviyo_bridge.api.schemas import PROFILE, answers, body_of
 from klaviyo_bridge.bridge import Bridge
@@ -18,7 +18,7 @@ _ERRORS = answers(401, 404, 422, 502, 503)
 _CHANGE = answers(401, 404, 413, 422, 502, 503)
 
 
-def list_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRouter:
+def list_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     """The routes about lists."""
     router = APIRouter(prefix="/v1/lists", dependencies=[Depends(authorized)], tags=["lists"])
 
@@ -48,7 +48,7 @@ def list_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRou
     return router
 
 
-def segment_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRouter:
+def segment_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     """The routes about segments."""
     router = APIRouter(prefix="/v1/segments", dependencies=[Depends(authorized)], tags=["segments"])
 

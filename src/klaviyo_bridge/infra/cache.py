@@ -68,7 +68,6 @@ def open_cache(url: str | None, account: str, ttl: float) -> Cache:
         return Cache(region.configure("dogpile.cache.memory", expiration_time=ttl), prefix)
     arguments: dict[str, Any] = {
         "url": url,
-        "redis_expiration_time": max(1, round(ttl * 2)),
         "socket_timeout": REACH_WITHIN,
         "connection_kwargs": {"socket_connect_timeout": REACH_WITHIN},
     }

@@ -21,7 +21,7 @@ class EventSource:
     def __init__(self, engine: sa.Engine, mapping: EventMapping) -> None:
         self.mapping = mapping
         self._engine = engine
-        columns = [sa.column(name) for name in mapping.columns]
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in mapping.columns]
         self._rows = sa.text(mapping.query.strip().rstrip(";")).columns(*columns).subquery("history")
 
     def after(self, cursor: Sequence[Any] | None, *, limit: int) -> list[HistoryRow]:
