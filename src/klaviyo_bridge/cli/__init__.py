@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from klaviyo_bridge.cli import consent, events, lists
+
 app = typer.Typer(
     name="klaviyo-bridge",
     help="Keeps an application's database and Klaviyo in step, both ways.",
@@ -17,6 +19,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: Rich alone would double the time of --help
 )
+
+app.add_typer(consent.app, name="consent")
+app.add_typer(events.app, name="events")
+app.add_typer(lists.app, name="lists")
+app.add_typer(lists.segments, name="segments")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; else BRIDGE_HOST.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; else BRIDGE_PORT.")]
