@@ -25,6 +25,7 @@ from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
 from klaviyo_bridge.infra.stores.engagement import EngagementStore
+from klaviyo_bridge.infra.stores.dead_letters import DeadLetterStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
@@ -37,6 +38,7 @@ from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 from klaviyo_bridge.klaviyo.breaker import Breaker
 from klaviyo_bridge.klaviyo.gate import Gate
 from klaviyo_bridge.klaviyo.session import Session
+from klaviyo_bridge.services.dead_letters import DeadLetters
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
@@ -83,6 +85,7 @@ class Bridge:
     inbox_ingest: GroupCommit[WebhookEvent]
     delivery: Delivery
     settlement: Settlement
+    dead_letters: DeadLetters
     _engine: Engine
     _settings: Settings
     _bell: Bell
@@ -214,6 +217,7 @@ def _build(
         inbox_ingest=GroupCommit(inbox.receive, name="inbox", backlog=inbox.waiting, limit=limit),
         delivery=Delivery(account, outbox, batches, accounts, lanes, recorder, clock=clock, checkpoint=checkpoint),
         settlement=settlement,
+        dead_letters=DeadLetters(account, DeadLetterStore(database, notify=bell.ring, clock=clock)),
         _engine=engine,
         _settings=settings,
         _bell=bell,

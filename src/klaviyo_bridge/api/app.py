@@ -14,6 +14,7 @@ from starlette.responses import Response
 from klaviyo_bridge.api import errors
 from klaviyo_bridge.api.auth import require_key
 from klaviyo_bridge.api.bodies import read_body
+from klaviyo_bridge.api.dead_letters import dead_letter_routes
 from klaviyo_bridge.api.health import health_routes
 from klaviyo_bridge.api.ingest import ingest_routes
 from klaviyo_bridge.api.webhooks import inbox_routes, subscription_routes
@@ -43,6 +44,7 @@ def create_app(
     app.add_exception_handler(BridgeError, errors.answer)
     app.add_exception_handler(Exception, _unexpected)
     app.include_router(ingest_routes(bridge, require_key(api_keys)))
+    app.include_router(dead_letter_routes(bridge, require_key(api_keys)))
     app.include_router(health_routes(bridge))
     app.include_router(subscription_routes(bridge, require_key(api_keys)))
     app.include_router(inbox_routes(bridge, require_key(api_keys)))

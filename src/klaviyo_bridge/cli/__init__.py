@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from klaviyo_bridge.cli import dead_letters
+
 app = typer.Typer(
     name="klaviyo-bridge",
     help="Keeps an application's database and Klaviyo in step, both ways.",
@@ -21,6 +23,20 @@ app = typer.Typer(
 Host = Annotated[str | None, typer.Option(help="Address to listen on; else BRIDGE_HOST.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; else BRIDGE_PORT.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+@app.command(epilog="Example: klaviyo-bridge resume")
+def resume() -> None:
+    """Send again for an account that stopped because Klaviyo refused its key."""
+    from klaviyo_bridge.bridge import open_bridge
+    from klaviyo_bridge.config import load_settings
+
+    with open_bridge(load_settings()) as bridge:
+        bridge.delivery.resume()
+    typer.echo("The account is no longer stopped.")
 
 
 @app.command(epilog="Example: klaviyo-bridge up --port 8700")
