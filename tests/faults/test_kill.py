@@ -16,7 +16,7 @@ from builders import API_KEY
 from klaviyo_simulator.testing import RunningSimulator, running_simulator
 from waiting import until
 
-EVENTS, TOGETHER, KILLS = 2_000, 40, 4
+EVENTS, TOGETHER, KILLS = 2_000, 100, 2
 SEED = 20261124
 
 
@@ -47,7 +47,7 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-        until(self._answers, seconds=60)
+        until(self._answers, seconds=120)
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)

@@ -69,7 +69,7 @@ class DeadLetterStore:
         persons = people.load(connection, [row.person_id for row in rows])
         waiting = 0
         for row in rows:
-            written = persons[row.person_id].written if row.person_id in persons else {}
+            written = persons[row.person_id].written if row.person_id in persons else dict[str, int]()
             newer = {name for name, by in {**written, **coming.get(row.person_id, {})}.items() if by > row.id}
             values = _again(row, newer) or self._superseded()
             connection.execute(outbox.update().where(outbox.c.id == row.id).values(**values))
