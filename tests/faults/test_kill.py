@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from builders import API_KEY
 from klaviyo_simulator.testing import RunningSimulator, running_simulator
@@ -18,6 +19,11 @@ from waiting import until
 
 EVENTS, TOGETHER, KILLS = 2_000, 100, 2
 SEED = 20261124
+
+
+pytestmark = pytest.mark.skipif(
+    "KILL_TESTS" not in os.environ, reason="starts the service several times; run with KILL_TESTS=1"
+)
 
 
 class Service:
