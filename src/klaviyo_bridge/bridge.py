@@ -30,6 +30,7 @@ from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.consent import ConsentStore
 from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
 from klaviyo_bridge.infra.stores.engagement import EngagementStore
+from klaviyo_bridge.infra.stores.dead_letters import DeadLetterStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
@@ -46,6 +47,7 @@ from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.services.consent import ConsentKeeper
 from klaviyo_bridge.services.delivery.consent_lanes import consent_lanes
 from klaviyo_bridge.services.delivery.consent_settlement import ConsentSettlement
+from klaviyo_bridge.services.dead_letters import DeadLetters
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
@@ -109,6 +111,7 @@ class Bridge:
     consent_settlement: ConsentSettlement
     lists: ListManager
     segments: SegmentQuery
+    dead_letters: DeadLetters
     _engine: Engine
     _settings: Settings
     _bell: Bell
@@ -256,6 +259,7 @@ def _build(
         consent_settlement=ConsentSettlement(account, batches, klaviyo, clock=clock),
         lists=ListManager(klaviyo, cache, spared=lambda identities: people.erased(account, identities)),
         segments=SegmentQuery(klaviyo, cache),
+        dead_letters=DeadLetters(account, DeadLetterStore(database, notify=bell.ring, clock=clock)),
         _engine=engine,
         _settings=settings,
         _bell=bell,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from klaviyo_bridge.cli import consent, events, lists
+from klaviyo_bridge.cli import consent, dead_letters, events, lists
 
 app = typer.Typer(
     name="klaviyo-bridge",
@@ -28,6 +28,20 @@ app.add_typer(lists.segments, name="segments")
 Host = Annotated[str | None, typer.Option(help="Address to listen on; else BRIDGE_HOST.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; else BRIDGE_PORT.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+@app.command(epilog="Example: klaviyo-bridge resume")
+def resume() -> None:
+    """Send again for an account that stopped because Klaviyo refused its key."""
+    from klaviyo_bridge.bridge import open_bridge
+    from klaviyo_bridge.config import load_settings
+
+    with open_bridge(load_settings()) as bridge:
+        bridge.delivery.resume()
+    typer.echo("The account is no longer stopped.")
 
 
 @app.command(epilog="Example: klaviyo-bridge up --port 8700")

@@ -54,6 +54,7 @@ class Accounts(Protocol):
 
     def stopped(self, account: str) -> str | None: ...
     def stop(self, account: str, because: str) -> None: ...
+    def resume(self, account: str) -> None: ...
 
 
 class DeliveryRecorder(Protocol):
@@ -90,6 +91,10 @@ class Delivery:
         self._policy = policy or Policy()
         self._jitter = jitter
         self._checkpoint = checkpoint
+
+    def resume(self) -> None:
+        """Send again for a stopped account; what was put back follows within half a minute."""
+        self._accounts.resume(self._account)
 
     def plan(self) -> int:
         """Seal what can go now; returns the number of batches. Nothing is planned for a stopped account."""
