@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from klaviyo_bridge.cli.webhook_commands import app as webhooks_app
+
 app = typer.Typer(
     name="klaviyo-bridge",
     help="Keeps an application's database and Klaviyo in step, both ways.",
@@ -18,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: Rich alone would double the time of --help
 )
 
+app.add_typer(webhooks_app)
 Host = Annotated[str | None, typer.Option(help="Address to listen on; else BRIDGE_HOST.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; else BRIDGE_PORT.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
