@@ -69,20 +69,23 @@ def pushed(klaviyo: RunningSimulator, bridge: Bridge) -> str:
 
 def changed_at_klaviyo(klaviyo: RunningSimulator, profile_id: str) -> None:
     """Somebody edits a property in Klaviyo, and the customer unsubscribes."""
-    klaviyo.control.act("edit", profile=profile_id, properties={"plan": "pro"})
+    klaviyo.control.act("edit", profile=profile_id, attributes={"properties": {"plan": "pro"}})
     klaviyo.control.act("unsubscribe", profile=profile_id)
 
 
 def test_webhooks_bring_an_unsubscribe_and_a_property_change(
     klaviyo: RunningSimulator, database_url: str, shop: Shop
 ) -> None:
-    with a_bridge(klaviyo, database_url=database_url, mappings=[shop.mapping()]) as bridge, bridge.working():
-        with serving(app_of(bridge)) as url:
-            bridge.subscriptions.create(url=f"{url}/webhooks/klaviyo", patterns=NAMES)
-            profile_id = pushed(klaviyo, bridge)
-            changed_at_klaviyo(klaviyo, profile_id)
+    with (
+        a_bridge(klaviyo, database_url=database_url, mappings=[shop.mapping()]) as bridge,
+        bridge.working(),
+        serving(app_of(bridge)) as url,
+    ):
+        bridge.subscriptions.create(url=f"{url}/webhooks/klaviyo", patterns=NAMES)
+        profile_id = pushed(klaviyo, bridge)
+        changed_at_klaviyo(klaviyo, profile_id)
 
-            until(lambda: shop.customer() == OPTED_OUT)
+        until(lambda: shop.customer() == OPTED_OUT)
 
 
 def test_polling_brings_the_same_end_state_with_webhooks_switched_off(
