@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from klaviyo_bridge.cli import consent, dead_letters, events, lists
+from klaviyo_bridge.cli.webhook_commands import app as webhooks_app
 
 app = typer.Typer(
     name="klaviyo-bridge",
@@ -24,13 +25,12 @@ app.add_typer(consent.app, name="consent")
 app.add_typer(events.app, name="events")
 app.add_typer(lists.app, name="lists")
 app.add_typer(lists.segments, name="segments")
+app.add_typer(webhooks_app)
+app.add_typer(dead_letters.app, name="dead-letters")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; else BRIDGE_HOST.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; else BRIDGE_PORT.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-
-
-app.add_typer(dead_letters.app, name="dead-letters")
 
 
 @app.command(epilog="Example: klaviyo-bridge resume")
