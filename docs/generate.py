@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from klaviyo_bridge import errors
 from klaviyo_bridge.api.errors import STATUS
 from klaviyo_bridge.config import ENVIRONMENTS, Settings, variable_of
+from klaviyo_bridge.infra.telemetry import INSTRUMENTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +21,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs/reference/settings.md": settings_page(),
         ROOT / "docs/reference/errors.md": errors_page(),
+        ROOT / "docs/reference/metrics.md": metrics_page(),
         ROOT / ".env.example": env_example(),
     }
 
@@ -90,6 +92,31 @@ def errors_page() -> str:
             "| error | HTTP | meaning |",
             "|---|---|---|",
             *rows,
+            "",
+        ]
+    )
+
+
+def metrics_page() -> str:
+    rows = [
+        f"| `{found.exposed}` | {found.kind} | {', '.join(f'`{label}`' for label in found.labels) or '-'}"
+        f" | {found.meaning} |"
+        for found in INSTRUMENTS
+    ]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "At `GET /metrics` in Prometheus's format, and by OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set; both",
+            "need the extra `otel` (`pip install 'klaviyo-bridge[otel]'`). Without it `/metrics` answers 501.",
+            "No label holds anything of a person. Gauges describe the shared database: take `max`;",
+            "counters and histograms belong to one process: take `sum`. Over OTLP the names have dots and no suffix.",
+            "",
+            "| metric | kind | labels | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "A dashboard is in `deploy/grafana/`, alert rules are in `deploy/prometheus/`.",
             "",
         ]
     )

@@ -29,10 +29,12 @@ from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
 from klaviyo_bridge.infra.stores.profiles import ProfileStore
-from klaviyo_bridge.infra.telemetry import Recorder
+from klaviyo_bridge.infra.stores.vitals import VitalsStore
+from klaviyo_bridge.infra.telemetry import Recorder, Telemetry, open_telemetry
 from klaviyo_bridge.jobs.bell import Bell
 from klaviyo_bridge.jobs.pulses import Heart
 from klaviyo_bridge.jobs.registry import JobKind, Pulse, QueueName
+from klaviyo_bridge.klaviyo.allowance import allowance_used
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 from klaviyo_bridge.klaviyo.breaker import Breaker
 from klaviyo_bridge.klaviyo.gate import Gate
@@ -49,6 +51,7 @@ from klaviyo_bridge.services.inbox import Inbox
 from klaviyo_bridge.services.ingest import GroupCommit
 from klaviyo_bridge.services.profile_merge import ProfileMerge
 from klaviyo_bridge.services.profile_sync import ProfileSync
+from klaviyo_bridge.services.vital_signs import VitalSigns, readings
 from klaviyo_bridge.services.webhook_subscriptions import Subscriptions
 from klaviyo_bridge.webhooks.handlers import campaign_events, profile_events
 from klaviyo_bridge.webhooks.router import Router
@@ -76,6 +79,7 @@ class Bridge:
     polling: EventPoll
     health: Health
     doctor: Doctor
+    telemetry: Telemetry
     webhooks: Router
     profile_ingest: GroupCommit[ProfileChange]
     event_ingest: GroupCommit[Event]
@@ -85,14 +89,18 @@ class Bridge:
     _engine: Engine
     _settings: Settings
     _bell: Bell
+    _vitals: VitalsStore
+    _signs: VitalSigns
+    _rows_wait: Callable[[], bool]
 
     @contextmanager
     def working(self) -> Generator[Heart]:
         """Work in this process until the block ends: plan, deliver, settle, pull, handle webhooks."""
-        heart = Heart(self._pulses)
+        heart = Heart(self._pulses, note=self._signs.beat)
         self._bell.answer(lambda: heart.wake(PLAN))
         try:
-            with self._engine.run(self._handlers, self._queues), heart.beating():
+            handlers = self.telemetry.tracing.traced(self._handlers, self._vitals.origins)
+            with self._engine.run(handlers, self._queues), heart.beating():
                 yield heart
         finally:
             self._bell.answer(None)
@@ -113,7 +121,7 @@ class Bridge:
     def _pulses(self) -> list[Pulse]:
         settings = self._settings
         return [
-            Pulse(PLAN, 0.25, self.delivery.plan),
+            Pulse(PLAN, 0.25, lambda: self.delivery.plan() if self._rows_wait() else 0),
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
             Pulse("rescue", 60.0, lambda: self.settlement.rescue(older_than=STRANDED_AFTER)),
             Pulse("push", settings.push_every, _quietly(self.profiles.push_source)),
@@ -134,24 +142,24 @@ def _quietly(beat: Callable[[], object]) -> Callable[[], int]:
 
 
 @contextmanager
-def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> Generator[Bridge]:
+def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now, spans: object = None) -> Generator[Bridge]:
     """Open the database (its schema is brought up to date), the sources and the session; close them at the end.
 
-    Nothing is sent before `Bridge.working` or a `worker` process runs. Raises `ConfigError` when something in
-    the settings does not fit what is found.
+    Nothing is sent before `Bridge.working` or a `worker` process runs. `spans`, an exporter of the
+    OpenTelemetry SDK, gets every span. Raises `ConfigError` when something in the settings does not fit what is found.
     """
     url = settings.database_url.get_secret_value()
     migrate(url)
     with ExitStack() as stack:
         database = stack.enter_context(open_database(url))
         engine = stack.enter_context(open_engine(database, url))
-        recorder = Recorder()
-        session = stack.enter_context(_session(settings, database, recorder))
+        telemetry = stack.enter_context(open_telemetry(otlp_endpoint=settings.otlp_endpoint, span_exporter=spans))
+        session = stack.enter_context(_session(settings, database, telemetry.recorder))
         sources = [
             stack.enter_context(open_source(mapping.url.get_secret_value(), _table_mapping(mapping)))
             for mapping in settings.mappings
         ]
-        bridge = _build(settings, database, engine, session, sources, recorder, clock)
+        bridge = _build(settings, database, engine, session, sources, telemetry, clock)
         stack.enter_context(bridge.profile_ingest.running())
         stack.enter_context(bridge.event_ingest.running())
         stack.enter_context(bridge.inbox_ingest.running())
@@ -164,10 +172,11 @@ def _build(
     engine: Engine,
     session: Session,
     sources: list[Source],
-    recorder: Recorder,
+    telemetry: Telemetry,
     clock: Callable[[], datetime],
 ) -> Bridge:
     account = settings.account
+    recorder = telemetry.recorder
     klaviyo = KlaviyoAPI(session)
     bell = Bell()
     outbox = OutboxStore(database, engine, queue_of=_queue_of, notify=bell.ring, clock=clock)
@@ -188,7 +197,10 @@ def _build(
         retention=timedelta(days=settings.webhook_retention),
     )
     events = EventTracker(account, outbox, clock=clock)
-    health = Health(account, outbox, accounts, clock=clock)
+    vitals = VitalsStore(database, clock=clock)
+    signs = _vital_signs(settings, vitals, SQLGateStore(database))
+    telemetry.watch(lambda: readings(signs.read(), signs.pulses))
+    health = Health(account, outbox, accounts, signs, clock=clock)
     limit = settings.backlog_limit
     return Bridge(
         account=account,
@@ -202,7 +214,8 @@ def _build(
         ),
         polling=EventPoll(account, klaviyo, cursors, inbox.receive, patterns=settings.poll_topics, clock=clock),
         health=health,
-        doctor=_doctor(settings, session, database, clock),
+        doctor=_doctor(settings, session, database, clock, health),
+        telemetry=telemetry,
         webhooks=_router(profiles, engagement),
         profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
         event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
@@ -212,6 +225,9 @@ def _build(
         _engine=engine,
         _settings=settings,
         _bell=bell,
+        _vitals=vitals,
+        _signs=signs,
+        _rows_wait=lambda: outbox.oldest_waiting(account) is not None,
     )
 
 
@@ -242,13 +258,25 @@ def _table_mapping(mapping: MappingSettings) -> TableMapping:
     )
 
 
-def _doctor(settings: Settings, session: Session, database: Database, clock: Callable[[], datetime]) -> Doctor:
+def _vital_signs(settings: Settings, vitals: VitalsStore, gate: SQLGateStore) -> VitalSigns:
+    def allowance() -> Mapping[str, float]:
+        lanes, now_ms = gate.read(settings.account)
+        return allowance_used(lanes, now=now_ms)
+
+    pulses = {"push": settings.push_every, "pull": settings.pull_every, "settle": 2.0, "rescue": 60.0}
+    return VitalSigns(settings.account, vitals, allowance, pulses)
+
+
+def _doctor(
+    settings: Settings, session: Session, database: Database, clock: Callable[[], datetime], health: Health
+) -> Doctor:
     return Doctor(
         session.call,
         public_key=settings.klaviyo_public_key,
         secrets=len(settings.klaviyo_webhook_signing_secret),
         api_keys=len(settings.api_keys),
         schema_is_current=lambda: is_current(database),
+        parts=health.parts,
         clock=clock,
     )
 

@@ -16,6 +16,7 @@ from klaviyo_bridge.api.auth import require_key
 from klaviyo_bridge.api.bodies import read_body
 from klaviyo_bridge.api.health import health_routes
 from klaviyo_bridge.api.ingest import ingest_routes
+from klaviyo_bridge.api.metrics import metrics_routes
 from klaviyo_bridge.api.webhooks import inbox_routes, subscription_routes
 from klaviyo_bridge.bridge import Bridge, now
 from klaviyo_bridge.errors import BridgeError
@@ -44,6 +45,7 @@ def create_app(
     app.add_exception_handler(Exception, _unexpected)
     app.include_router(ingest_routes(bridge, require_key(api_keys)))
     app.include_router(health_routes(bridge))
+    app.include_router(metrics_routes(bridge))
     app.include_router(subscription_routes(bridge, require_key(api_keys)))
     app.include_router(inbox_routes(bridge, require_key(api_keys)))
     app.include_router(
