@@ -7,7 +7,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check install --quiet
 RUN := $(UV) run --frozen
 ARGS ?=
 
-.PHONY: help setup demo test check lint fix simulate bench clean
+.PHONY: help setup demo test check lint fix simulate bench docs audit clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +43,14 @@ check: lint test  ## Everything CI runs
 
 bench: setup  ## Print ratios of the benchmarks (not timed tests)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(RUN) python $$b || exit 1; done
+
+docs: setup  ## Build the documentation site into .site/
+	$(RUN) --group docs mkdocs build --quiet
+
+audit: setup  ## Look the locked packages up among known vulnerabilities, and write sbom.json (CycloneDX)
+	@$(UV) export --frozen --quiet --no-dev --no-emit-project --all-extras -o .requirements.txt
+	$(UV) export --frozen --quiet --no-dev --all-extras --format cyclonedx1.5 -o sbom.json --preview-features sbom-export
+	$(UV) tool run pip-audit --require-hashes --disable-pip -r .requirements.txt
 
 clean:  ## Remove the environment and caches
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .demo

@@ -12,6 +12,7 @@ from klaviyo_bridge import errors
 from klaviyo_bridge.api.errors import STATUS
 from klaviyo_bridge.config import ENVIRONMENTS, Settings, variable_of
 from klaviyo_bridge.domain.webhook import CANONICAL, POLLED, POLLED_NAMES
+from klaviyo_bridge.infra.telemetry import INSTRUMENTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,6 +23,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs/reference/settings.md": settings_page(),
         ROOT / "docs/reference/errors.md": errors_page(),
         ROOT / "docs/reference/webhook-names.md": webhook_names_page(),
+        ROOT / "docs/reference/metrics.md": metrics_page(),
         ROOT / ".env.example": env_example(),
     }
 
@@ -114,6 +116,31 @@ def errors_page() -> str:
             "| error | HTTP | meaning |",
             "|---|---|---|",
             *rows,
+            "",
+        ]
+    )
+
+
+def metrics_page() -> str:
+    rows = [
+        f"| `{found.exposed}` | {found.kind} | {', '.join(f'`{label}`' for label in found.labels) or '-'}"
+        f" | {found.meaning} |"
+        for found in INSTRUMENTS
+    ]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "At `GET /metrics` in Prometheus's format, and by OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set; both",
+            "need the extra `otel` (`pip install 'klaviyo-bridge[otel]'`). Without it `/metrics` answers 501.",
+            "No label holds anything of a person. Gauges describe the shared database: take `max`;",
+            "counters and histograms belong to one process: take `sum`. Over OTLP the names have dots and no suffix.",
+            "",
+            "| metric | kind | labels | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "A dashboard is in `deploy/grafana/`, alert rules are in `deploy/prometheus/`.",
             "",
         ]
     )

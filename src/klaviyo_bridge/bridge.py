@@ -29,25 +29,27 @@ from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.consent import ConsentStore
 from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
-from klaviyo_bridge.infra.stores.engagement import EngagementStore
 from klaviyo_bridge.infra.stores.dead_letters import DeadLetterStore
+from klaviyo_bridge.infra.stores.engagement import EngagementStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
 from klaviyo_bridge.infra.stores.profiles import ProfileStore
 from klaviyo_bridge.infra.stores.tombstones import Tombstones
-from klaviyo_bridge.infra.telemetry import Recorder
+from klaviyo_bridge.infra.stores.vitals import VitalsStore
+from klaviyo_bridge.infra.telemetry import Recorder, Telemetry, open_telemetry
 from klaviyo_bridge.jobs.bell import Bell
 from klaviyo_bridge.jobs.pulses import Heart
 from klaviyo_bridge.jobs.registry import JobKind, Pulse, QueueName
+from klaviyo_bridge.klaviyo.allowance import allowance_used
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 from klaviyo_bridge.klaviyo.breaker import Breaker
 from klaviyo_bridge.klaviyo.gate import Gate
 from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.services.consent import ConsentKeeper
+from klaviyo_bridge.services.dead_letters import DeadLetters
 from klaviyo_bridge.services.delivery.consent_lanes import consent_lanes
 from klaviyo_bridge.services.delivery.consent_settlement import ConsentSettlement
-from klaviyo_bridge.services.dead_letters import DeadLetters
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
@@ -64,6 +66,7 @@ from klaviyo_bridge.services.list_manager import ListManager
 from klaviyo_bridge.services.profile_merge import ProfileMerge
 from klaviyo_bridge.services.profile_sync import ProfileSync
 from klaviyo_bridge.services.segment_query import SegmentQuery
+from klaviyo_bridge.services.vital_signs import VitalSigns, readings
 from klaviyo_bridge.services.webhook_subscriptions import Subscriptions
 from klaviyo_bridge.webhooks.handlers import campaign_events, profile_events
 from klaviyo_bridge.webhooks.router import Router
@@ -101,6 +104,7 @@ class Bridge:
     polling: EventPoll
     health: Health
     doctor: Doctor
+    telemetry: Telemetry
     webhooks: Router
     profile_ingest: GroupCommit[ProfileChange]
     event_ingest: GroupCommit[Event]
@@ -116,14 +120,18 @@ class Bridge:
     _settings: Settings
     _bell: Bell
     history: EventHistory
+    _vitals: VitalsStore
+    _signs: VitalSigns
+    _rows_wait: Callable[[], bool]
 
     @contextmanager
     def working(self) -> Generator[Heart]:
         """Work in this process until the block ends: plan, deliver, settle, pull, handle webhooks."""
-        heart = Heart(self._pulses)
+        heart = Heart(self._pulses, note=self._signs.beat)
         self._bell.answer(lambda: heart.wake(PLAN))
         try:
-            with self._engine.run(self._handlers, self._queues), heart.beating():
+            handlers = self.telemetry.tracing.traced(self._handlers, self._vitals.origins)
+            with self._engine.run(handlers, self._queues), heart.beating():
                 yield heart
         finally:
             self._bell.answer(None)
@@ -144,7 +152,7 @@ class Bridge:
     def _pulses(self) -> list[Pulse]:
         settings = self._settings
         return [
-            Pulse(PLAN, 0.25, self.delivery.plan),
+            Pulse(PLAN, 0.25, lambda: self.delivery.plan() if self._rows_wait() else 0),
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
             Pulse("settle-consent", 2.0, _quietly(self.consent_settlement.settle)),
             Pulse("rescue", 5.0, _quietly(lambda: self.settlement.rescue(older_than=STRANDED_AFTER))),
@@ -167,20 +175,24 @@ def _quietly(beat: Callable[[], object]) -> Callable[[], int]:
 
 @contextmanager
 def open_bridge(
-    settings: Settings, *, clock: Callable[[], datetime] = now, checkpoint: Checkpoint = unwatched
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = now,
+    checkpoint: Checkpoint = unwatched,
+    spans: object = None,
 ) -> Generator[Bridge]:
     """Open the database (its schema is brought up to date), the sources and the session; close them at the end.
 
-    Nothing is sent before `Bridge.working` or a `worker` process runs. Raises `ConfigError` when something in
-    the settings does not fit what is found.
+    Nothing is sent before `Bridge.working` or a `worker` process runs. `spans`, an exporter of the
+    OpenTelemetry SDK, gets every span. Raises `ConfigError` when something in the settings does not fit what is found.
     """
     url = settings.database_url.get_secret_value()
     migrate(url)
     with ExitStack() as stack:
         database = stack.enter_context(open_database(url))
         engine = stack.enter_context(open_engine(database, url))
-        recorder = Recorder()
-        session = stack.enter_context(_session(settings, database, recorder))
+        telemetry = stack.enter_context(open_telemetry(otlp_endpoint=settings.otlp_endpoint, span_exporter=spans))
+        session = stack.enter_context(_session(settings, database, telemetry.recorder))
         sources = [
             stack.enter_context(open_source(mapping.url.get_secret_value(), _table_mapping(mapping)))
             for mapping in settings.mappings
@@ -189,7 +201,7 @@ def open_bridge(
             stack.enter_context(open_event_source(each.url.get_secret_value(), _event_mapping(each)))
             for each in settings.events
         ]
-        bridge = _build(settings, database, engine, session, sources, histories, recorder, clock, checkpoint)
+        bridge = _build(settings, database, engine, session, sources, histories, telemetry, clock, checkpoint)
         stack.enter_context(bridge.profile_ingest.running())
         stack.enter_context(bridge.event_ingest.running())
         stack.enter_context(bridge.inbox_ingest.running())
@@ -203,11 +215,12 @@ def _build(
     session: Session,
     sources: list[Source],
     event_sources: list[EventSource],
-    recorder: Recorder,
+    telemetry: Telemetry,
     clock: Callable[[], datetime],
     checkpoint: Checkpoint,
 ) -> Bridge:
     account = settings.account
+    recorder = telemetry.recorder
     klaviyo = KlaviyoAPI(session)
     bell = Bell()
     cursors = CursorStore(database, clock=clock)
@@ -234,7 +247,10 @@ def _build(
     cache = open_cache(
         settings.cache_url.get_secret_value() if settings.cache_url else None, account, settings.cache_ttl
     )
-    health = Health(account, outbox, accounts, clock=clock)
+    vitals = VitalsStore(database, clock=clock)
+    signs = _vital_signs(settings, vitals, SQLGateStore(database))
+    telemetry.watch(lambda: readings(signs.read(), signs.pulses))
+    health = Health(account, outbox, accounts, signs, clock=clock)
     limit = settings.backlog_limit
     return Bridge(
         account=account,
@@ -248,7 +264,8 @@ def _build(
         ),
         polling=EventPoll(account, klaviyo, cursors, inbox.receive, patterns=settings.poll_topics, clock=clock),
         health=health,
-        doctor=_doctor(settings, session, database, clock),
+        doctor=_doctor(settings, session, database, clock, health),
+        telemetry=telemetry,
         webhooks=_router(profiles, engagement),
         profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
         event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
@@ -264,6 +281,9 @@ def _build(
         _settings=settings,
         _bell=bell,
         history=EventHistory(account, events, cursors, event_sources),
+        _vitals=vitals,
+        _signs=signs,
+        _rows_wait=lambda: outbox.oldest_waiting(account) is not None,
     )
 
 
@@ -298,13 +318,25 @@ def _event_mapping(mapping: EventSettings) -> EventMapping:
     return EventMapping(**mapping.model_dump(exclude={"url"}))
 
 
-def _doctor(settings: Settings, session: Session, database: Database, clock: Callable[[], datetime]) -> Doctor:
+def _vital_signs(settings: Settings, vitals: VitalsStore, gate: SQLGateStore) -> VitalSigns:
+    def allowance() -> Mapping[str, float]:
+        lanes, now_ms = gate.read(settings.account)
+        return allowance_used(lanes, now=now_ms)
+
+    pulses = {"push": settings.push_every, "pull": settings.pull_every, "settle": 2.0, "rescue": 60.0}
+    return VitalSigns(settings.account, vitals, allowance, pulses)
+
+
+def _doctor(
+    settings: Settings, session: Session, database: Database, clock: Callable[[], datetime], health: Health
+) -> Doctor:
     return Doctor(
         session.call,
         public_key=settings.klaviyo_public_key,
         secrets=len(settings.klaviyo_webhook_signing_secret),
         api_keys=len(settings.api_keys),
         schema_is_current=lambda: is_current(database),
+        parts=health.parts,
         clock=clock,
     )
 

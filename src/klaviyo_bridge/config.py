@@ -147,7 +147,9 @@ class Settings(BaseSettings):
     )
     push_every: float = Field(60.0, gt=0, description="seconds between two looks at the mapped tables")
     pull_every: float = Field(60.0, gt=0, description="seconds between two looks at Klaviyo's changes")
-    job_poll: float = Field(0.1, gt=0, description="seconds between two looks at the job queue")
+    job_poll: float = Field(
+        2.0, gt=0, description="seconds between two looks for jobs of other processes; our own are seen at once"
+    )
     backlog_limit: int = Field(1_000_000, gt=0, description="waiting rows beyond which ingest answers 503")
     webhook_tolerance: float = Field(300.0, gt=0, description="seconds a signed webhook may be old")
     webhook_retention: float = Field(30.0, ge=1, description="days that handled webhook events are kept")
@@ -158,6 +160,11 @@ class Settings(BaseSettings):
         (), description="webhook topics, or our names for them, whose events are polled too; by commas, * for any"
     )
     events: tuple[EventSettings, ...] = Field((), description="queries whose rows are events; see bridge.toml")
+    otlp_endpoint: str | None = Field(
+        None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="where traces and metrics go by OTLP over HTTP (extra otel); without it there is /metrics only",
+    )
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 
     @field_validator("klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before")

@@ -54,6 +54,13 @@ class TestDoctor:
         assert (ended.returncode, ended.stderr) == (0, "")
         assert {check["name"]: check["ok"] for check in json.loads(ended.stdout)} == {
             "database": True,
+            "breaker": True,
+            "worker": True,
+            "gate": True,
+            "oldest waiting row": True,
+            "dead letters": True,
+            "inbox": True,
+            "webhook silence": True,
             "key": True,
             "clock": True,
             "profiles:read": True,

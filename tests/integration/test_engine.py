@@ -119,3 +119,31 @@ def test_a_job_whose_process_was_killed_runs_again(
     finally:
         second.kill()
         second.wait()
+
+
+def test_a_job_of_this_process_runs_at_once_however_seldom_the_queue_is_looked_at(
+    database: Database, engine: Engine
+) -> None:
+    ran = Event()
+    with engine.run({"job": lambda argument: ran.set()}, [Queue("test", 4, 60.0)]):
+        with database.write() as connection:
+            engine.enqueue(connection, "job", str(uuid.uuid4()), {}, queue="test")
+
+        assert ran.wait(15)
+
+
+def test_more_jobs_than_places_follow_each_other_without_waiting_for_a_look(database: Database, engine: Engine) -> None:
+    ran: list[int] = []
+    with engine.run({"job": lambda argument: ran.append(argument["n"])}, [Queue("test", 1, 60.0)]):
+        with database.write() as connection:
+            for n in range(4):
+                engine.enqueue(connection, "job", str(uuid.uuid4()), {"n": n}, queue="test")
+
+        until(lambda: len(ran) == 4, seconds=15)
+
+
+def test_ends_at_once_between_two_seldom_looks(engine: Engine) -> None:
+    with engine.run({}, [Queue("test", 4, 60.0)]):
+        started = time.monotonic()
+
+    assert time.monotonic() - started < 5

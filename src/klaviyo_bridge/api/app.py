@@ -19,6 +19,7 @@ from klaviyo_bridge.api.dead_letters import dead_letter_routes
 from klaviyo_bridge.api.health import health_routes
 from klaviyo_bridge.api.ingest import ingest_routes
 from klaviyo_bridge.api.lists import list_routes, segment_routes
+from klaviyo_bridge.api.metrics import metrics_routes
 from klaviyo_bridge.api.webhooks import inbox_routes, subscription_routes
 from klaviyo_bridge.bridge import Bridge, now
 from klaviyo_bridge.errors import BridgeError
@@ -50,6 +51,7 @@ def create_app(
         app.include_router(routes(bridge, require_key(api_keys)))
     app.include_router(dead_letter_routes(bridge, require_key(api_keys)))
     app.include_router(health_routes(bridge))
+    app.include_router(metrics_routes(bridge))
     app.include_router(subscription_routes(bridge, require_key(api_keys)))
     app.include_router(inbox_routes(bridge, require_key(api_keys)))
     app.include_router(

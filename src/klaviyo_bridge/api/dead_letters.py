@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Body, Depends
-from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from klaviyo_bridge.api.auth import Check
 from klaviyo_bridge.api.schemas import answers
 from klaviyo_bridge.bridge import Bridge
 from klaviyo_bridge.domain.dead_letter import Wanted
@@ -20,7 +19,7 @@ from klaviyo_bridge.services.dead_letters import described
 Ids = Annotated[list[int], Body(embed=True, max_length=10_000, examples=[[17, 18]])]
 
 
-def dead_letter_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRouter:
+def dead_letter_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     """The routes an operator calls."""
     router = APIRouter(
         prefix="/v1/dead-letters", dependencies=[Depends(authorized)], tags=["dead letters"], responses=answers(401)

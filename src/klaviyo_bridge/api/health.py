@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from klaviyo_bridge.bridge import Bridge
+from klaviyo_bridge.services.health import worst
 
 _SIMPLE: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready; `problem` says why"}}
 
@@ -28,12 +29,17 @@ def health_routes(bridge: Bridge) -> APIRouter:
         """Rows are taken and sent."""
         report = bridge.health.report()
         body = {"status": "ready" if report.ready else "not ready", "problem": report.problem}
-        return Response(orjson.dumps(body), 200 if report.ready else 503, media_type="application/json")
+        return _json(body, ready=report.ready)
 
     @router.get("", responses=_SIMPLE)
     def parts() -> Response:
-        """Counts and ages."""
-        report = bridge.health.report()
-        return Response(orjson.dumps(asdict(report)), 200 if report.ready else 503, media_type="application/json")
+        """Counts and ages, and each part with its status (`ok`, `warn`, `fail`), a finding, and advice."""
+        report, found = bridge.health.report(), bridge.health.parts()
+        body = {"status": worst(found), **asdict(report), "parts": [asdict(part) for part in found]}
+        return _json(body, ready=report.ready)
 
     return router
+
+
+def _json(body: dict[str, Any], *, ready: bool) -> Response:
+    return Response(orjson.dumps(body), 200 if ready else 503, media_type="application/json")

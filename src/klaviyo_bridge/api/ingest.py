@@ -37,17 +37,19 @@ def ingest_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     @router.post("/profiles", status_code=202, responses=refusals, openapi_extra=body_of(PROFILE))
     async def push_profiles(request: Request) -> Response:
         """Have Klaviyo know these profiles: created or updated, field by field. All are taken, or none."""
-        items, many = await read_items(request, name="profiles")
-        changes = bridge.profiles.check(items, many=many)
-        await asyncio.wrap_future(bridge.profile_ingest.submit(changes))
+        with bridge.telemetry.tracing.request("POST /v1/profiles", request.headers) as trace:
+            items, many = await read_items(request, name="profiles")
+            changes = bridge.profiles.check(items, many=many)
+            await asyncio.wrap_future(bridge.profile_ingest.submit(changes, trace=trace))
         return _accepted(len(items))
 
     @router.post("/events", status_code=202, responses=refusals, openapi_extra=body_of(EVENT))
     async def track_events(request: Request) -> Response:
         """Have Klaviyo know these events, each once. All are taken, or none."""
-        items, many = await read_items(request, name="events")
-        events = bridge.events.check(items, many=many)
-        await asyncio.wrap_future(bridge.event_ingest.submit(events))
+        with bridge.telemetry.tracing.request("POST /v1/events", request.headers) as trace:
+            items, many = await read_items(request, name="events")
+            events = bridge.events.check(items, many=many)
+            await asyncio.wrap_future(bridge.event_ingest.submit(events, trace=trace))
         return _accepted(len(items))
 
     return router

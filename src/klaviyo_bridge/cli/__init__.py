@@ -78,6 +78,14 @@ def migrate() -> None:
     typer.echo("The database is up to date.")
 
 
+@app.command(epilog="Example: klaviyo-bridge config --json")
+def config(as_json: Json = False) -> None:
+    """Print the settings in effect, secrets masked. Exit code 2 if they do not allow a start."""
+    from klaviyo_bridge.cli.config import show
+
+    show(as_json=as_json)
+
+
 @app.command(epilog="Example: klaviyo-bridge doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Check key, scopes, database, clock and webhook secret, and say what to do. Exit code 1 if something is wrong."""

@@ -28,6 +28,6 @@ def examine(*, as_json: bool) -> bool:
 def _table(checks: list[Check]) -> Table:
     table = Table("", "What", "Finding", "What to do", box=None, pad_edge=False)
     for check in checks:
-        mark = "[green]ok[/]" if check.ok else "[red]!![/]"
-        table.add_row(mark, check.name, check.finding, "" if check.ok else check.advice)
+        mark = "[red]!![/]" if not check.ok else "[yellow]?[/]" if check.advice else "[green]ok[/]"
+        table.add_row(mark, check.name, check.finding, check.advice)
     return table

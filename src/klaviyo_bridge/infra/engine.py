@@ -23,10 +23,12 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, Serializer
+from dbos import _dbos as dbos_internals  # pyright: ignore[reportPrivateUsage]  # see `_paced`
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from klaviyo_bridge.infra.database import BUSY_TIMEOUT_MS, Database, database_url
+from klaviyo_bridge.infra.pace import Pace
 
 APPLICATION = "klaviyo-bridge"
 APPLICATION_VERSION = "1"  # moves only when a job's argument changes its meaning
@@ -34,6 +36,7 @@ SCHEMA = "klaviyo_bridge_jobs"
 SWEEP_SECONDS = 5.0
 GRACE_SECONDS = 10
 _ALIVE = ("PENDING", "ENQUEUED", "DELAYED")
+_RUNG = "klaviyo_bridge.rung"  # queues that the transaction on a connection has put jobs in
 
 Argument = dict[str, Any]
 Handler = Callable[[Argument], None]
@@ -41,7 +44,10 @@ Handler = Callable[[Argument], None]
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A line of jobs: at most `concurrency` at once in one process, looked at every `poll` seconds."""
+    """A line of jobs: at most `concurrency` at once in one process.
+
+    It is looked at when a transaction of this process put a job in or a job ended, else every `poll` seconds.
+    """
 
     name: str
     concurrency: int
@@ -74,8 +80,8 @@ class _Running:
     def any(self) -> bool:
         return self._count > 0
 
-    def counted(self, handler: Handler) -> Handler:
-        """`handler` under a name of its own, counted while it runs."""
+    def counted(self, handler: Handler, ended: Callable[[], None]) -> Handler:
+        """`handler` under a name of its own, counted while it runs; `ended` is called after it."""
 
         def job(argument: Argument) -> None:
             self._add(1)
@@ -83,6 +89,7 @@ class _Running:
                 handler(argument)
             finally:
                 self._add(-1)
+                ended()
 
         return job
 
@@ -99,6 +106,8 @@ class Engine:
         self._bookkeeping = bookkeeping
         self._url = url
         self._running = _Running()
+        self._pace = Pace(())
+        event.listen(database.engine, "checkin", self._ring)
         self._client = DBOSClient(
             system_database_engine=bookkeeping,
             dbos_system_schema=SCHEMA,
@@ -109,6 +118,7 @@ class Engine:
         )
 
     def close(self) -> None:
+        event.remove(self._database.engine, "checkin", self._ring)
         self._client.destroy()
 
     def enqueue(
@@ -130,7 +140,14 @@ class Engine:
         }
         if delay:
             options["delay_seconds"] = delay
+        else:
+            cast(sa.Connection, connection).info.setdefault(_RUNG, set()).add(queue)
         self._client.enqueue_in_transaction(cast(sa.Connection, connection), options, argument)
+
+    def _ring(self, _connection: object, record: sa.pool.ConnectionPoolEntry) -> None:
+        """A connection goes back to its pool: what its transaction enqueued is committed (or rolled back) by now."""
+        for queue in record.info.pop(_RUNG, ()):
+            self._pace.ring(queue)
 
     def waiting(self) -> int:
         """How many jobs are enqueued or running."""
@@ -155,6 +172,7 @@ class Engine:
                 yield
             finally:
                 grace = GRACE_SECONDS if self._running.any() else 0
+                self._pace.stop()
                 DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=grace)
 
     def _launch(self, executor: str, handlers: Mapping[str, Handler], queues: Sequence[Queue]) -> None:
@@ -176,7 +194,7 @@ class Engine:
         }
         DBOS(config=config)
         for kind, handler in handlers.items():
-            DBOS.workflow(name=kind, max_recovery_attempts=None)(self._running.counted(handler))
+            DBOS.workflow(name=kind, max_recovery_attempts=None)(self._running.counted(handler, self._one_ended))
         for queue in queues:
             self._client.register_queue(
                 queue.name,
@@ -184,10 +202,38 @@ class Engine:
                 polling_interval_sec=queue.poll,
                 on_conflict="always_update",
             )
-        DBOS.launch()
+        self._pace = Pace([queue.name for queue in queues])
+        with _paced(self._pace):
+            DBOS.launch()
+
+    def _one_ended(self) -> None:
+        """A place is free; which queue's is not known here, so both look."""
+        for queue in self._pace.queues:
+            self._pace.ring(queue)
 
     def _alive(self, executor: str) -> AbstractContextManager[None]:
         return _nothing() if self._database.is_sqlite else _Heartbeat(self._database.engine, executor)
+
+
+@contextmanager
+def _paced(pace: Pace) -> Generator[None]:
+    """While the engine launches, have it give its queue threads `pace` instead of the event they stop by.
+
+    The one place where we reach into dbos: the name `queue_thread` in `dbos._dbos`, called as
+    `queue_thread(stop_event, dbos)`. Should a release change that, `test_engine` fails, and without this block
+    everything still works at the pace of polling.
+    """
+    internals = cast(Any, dbos_internals)
+    original = internals.queue_thread
+
+    def paced(_stop: threading.Event, dbos: DBOS) -> None:
+        original(cast(threading.Event, pace), dbos)
+
+    internals.queue_thread = paced
+    try:
+        yield
+    finally:
+        internals.queue_thread = original
 
 
 def _executor_name() -> str:

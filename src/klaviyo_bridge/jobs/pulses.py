@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -19,8 +19,10 @@ log = structlog.get_logger(__name__)
 class Heart:
     """Threads that beat pulses until the block ends."""
 
-    def __init__(self, pulses: Sequence[Pulse]) -> None:
+    def __init__(self, pulses: Sequence[Pulse], *, note: Callable[[str], None] = lambda _: None) -> None:
+        """`note` is told of each beat that went well."""
         self._pulses = pulses
+        self._note = note
         self._stopping = threading.Event()
         self._wakers = {pulse.name: threading.Event() for pulse in pulses}
 
@@ -50,6 +52,7 @@ class Heart:
             waker.clear()
             try:
                 did = pulse.beat()
+                self._note(pulse.name)
                 failures = 0
             except BridgeError as error:
                 failures += 1

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from klaviyo_bridge.errors import BridgeError, NotAuthorized
 from klaviyo_bridge.klaviyo.session import Reply
+from klaviyo_bridge.services.health import Part, Status
 
+_NTP = "set this machine's clock (NTP)"
 CLOCKS_APART = 60.0  # seconds that may lie between our clock and Klaviyo's
 
 PROBES: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
@@ -24,7 +26,7 @@ PROBES: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `advice` says what to do when it is not `ok`."""
+    """One finding. `advice` says what to do when it is not `ok`, or wants a look."""
 
     name: str
     ok: bool
@@ -49,6 +51,7 @@ class Doctor:
         secrets: int,
         api_keys: int,
         schema_is_current: Callable[[], bool],
+        parts: Callable[[], Sequence[Part]],
         clock: Callable[[], datetime],
     ) -> None:
         self._call = call
@@ -56,11 +59,13 @@ class Doctor:
         self._secrets = secrets
         self._api_keys = api_keys
         self._schema_is_current = schema_is_current
+        self._parts = parts
         self._clock = clock
 
     def examine(self) -> Iterator[Check]:
         """Every check, the ones that matter most first."""
         yield self._database()
+        yield from (_checked(part) for part in self._parts() if part.name not in ("database", "key"))
         try:
             reply = self._call("get_accounts")
         except BridgeError as error:
@@ -92,7 +97,9 @@ class Doctor:
             return Check("clock", ok=True, finding="Klaviyo did not say what time it is")
         apart = (self._clock() - parsedate_to_datetime(theirs)).total_seconds()
         finding = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} Klaviyo's"
-        return Check("clock", ok=abs(apart) <= CLOCKS_APART, finding=finding, advice="set this machine's clock (NTP)")
+        return Check(
+            "clock", ok=abs(apart) <= CLOCKS_APART, finding=finding, advice="" if abs(apart) <= CLOCKS_APART else _NTP
+        )
 
     def _scope(self, probe: tuple[str, str, Sequence[tuple[str, str]]]) -> Check:
         scope, operation, query = probe
@@ -103,6 +110,10 @@ class Doctor:
         except BridgeError as error:
             return Check(scope, ok=False, finding=str(error), advice=_advice(error))
         return Check(scope, ok=True, finding="granted")
+
+
+def _checked(part: Part) -> Check:
+    return Check(part.name, ok=part.status is not Status.FAIL, finding=part.finding, advice=part.advice)
 
 
 def _configured(name: str, count: int, advice: str) -> Check:

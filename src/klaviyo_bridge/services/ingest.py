@@ -25,14 +25,18 @@ Row = TypeVar("Row")
 class _Request(Generic[Row]):
     rows: Sequence[Row]
     done: Future[None]
+    trace: str | None = None
 
 
 class GroupCommit(Generic[Row]):
-    """Commits the rows of concurrent callers together, in the order they came."""
+    """Commits the rows of concurrent callers together, in the order they came.
+
+    `commit` takes the rows, and the `trace` they carry where a request gave one.
+    """
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Row]], object],
+        commit: Callable[..., object],
         *,
         name: str,
         backlog: Callable[[], int],
@@ -48,7 +52,7 @@ class GroupCommit(Generic[Row]):
         self._waiting = 0
         self._counted_at = float("-inf")
 
-    def submit(self, rows: Sequence[Row]) -> Future[None]:
+    def submit(self, rows: Sequence[Row], *, trace: str | None = None) -> Future[None]:
         """A future that is done when the rows are on disk, and fails as the commit does. Never waits itself.
 
         Raises `Overloaded` when more rows wait for Klaviyo than the limit allows, as last counted (the count is
@@ -57,7 +61,7 @@ class GroupCommit(Generic[Row]):
         if self._waiting + len(rows) > self._limit:
             self._queue.put(_Request((), Future[None]()))  # has the backlog counted again
             raise Overloaded(f"more than {self._limit} rows wait to be delivered", retry_after=5.0)
-        request = _Request(rows, Future[None]())
+        request = _Request(rows, Future[None](), trace)
         self._queue.put(request)
         return request.done
 
@@ -93,11 +97,18 @@ class GroupCommit(Generic[Row]):
     def _finish(self, everybody: Sequence[_Request[Row]]) -> None:
         """Commit for those who still wait; from here on nobody can leave (a closed connection cancels its future)."""
         group = [request for request in everybody if request.done.set_running_or_notify_cancel()]
-        if not group:
-            return
+        by_trace: dict[str | None, list[_Request[Row]]] = {}
+        for request in group:
+            by_trace.setdefault(request.trace, []).append(request)
+        for trace, together in by_trace.items():
+            self._finish_together(together, trace)
+
+    def _finish_together(self, group: Sequence[_Request[Row]], trace: str | None) -> None:
+        """One commit. A request whose trace is recorded has one of its own, so that its rows carry it."""
+        rows = [row for request in group for row in request.rows]
         try:
             self._count()
-            self._commit([row for request in group for row in request.rows])
+            self._commit(rows) if trace is None else self._commit(rows, trace=trace)
         except BaseException as error:  # noqa: BLE001  # every waiter has to hear of it, whatever it is
             for request in group:
                 request.done.set_exception(error)

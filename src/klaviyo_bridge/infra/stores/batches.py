@@ -168,6 +168,7 @@ class BatchStore:
                 rows=len(part.carriers),
                 bytes=sum(len(carrier.payload) for carrier in part.carriers),
                 created_at=self._clock(),
+                trace=sa.select(outbox.c.trace).where(outbox.c.id == part.carriers[0].row_id).scalar_subquery(),
             )
         )
         stamp_rows(connection, part_id, part, now=self._clock())

@@ -262,6 +262,7 @@ class Planning:
             "rows": len(planned.carriers),
             "bytes": sum(len(carrier.payload) for carrier in planned.carriers),
             "created_at": self._now,
+            "trace": sa.select(outbox.c.trace).where(outbox.c.id == planned.carriers[0].row_id).scalar_subquery(),
         }
 
 
