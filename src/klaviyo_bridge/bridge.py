@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,27 +12,31 @@ from functools import cached_property
 from klaviyo_bridge.config import MappingSettings, Settings
 from klaviyo_bridge.domain.consent import Channel
 from klaviyo_bridge.domain.event import Event
-from klaviyo_bridge.domain.mapping import Direction, FieldRule, Owner, TableMapping, is_field
+from klaviyo_bridge.domain.mapping import Deletes, Direction, FieldRule, Invalid, Owner, TableMapping, is_field
 from klaviyo_bridge.domain.outbox import Lane
 from klaviyo_bridge.domain.profile import ProfileChange
 from klaviyo_bridge.errors import ConfigError, Problem
 from klaviyo_bridge.infra.database import Database, open_database
 from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
 from klaviyo_bridge.infra.migrate import is_current, migrate
-from klaviyo_bridge.infra.source import Source, open_source
+from klaviyo_bridge.infra.source.opening import open_source
+from klaviyo_bridge.infra.source.reading import Source
 from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
+from klaviyo_bridge.infra.stores.meetings import MeetingStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
 from klaviyo_bridge.infra.stores.profiles import ProfileStore
+from klaviyo_bridge.infra.stores.sync_records import SyncRecords
 from klaviyo_bridge.infra.telemetry import Recorder
 from klaviyo_bridge.jobs.bell import Bell
 from klaviyo_bridge.jobs.pulses import Heart
 from klaviyo_bridge.jobs.registry import JobKind, Pulse, QueueName
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 from klaviyo_bridge.klaviyo.breaker import Breaker
+from klaviyo_bridge.klaviyo.filters import any_of
 from klaviyo_bridge.klaviyo.gate import Gate
 from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
@@ -44,7 +48,10 @@ from klaviyo_bridge.services.health import Health
 from klaviyo_bridge.services.inbox import Inbox
 from klaviyo_bridge.services.ingest import GroupCommit
 from klaviyo_bridge.services.profile_merge import ProfileMerge
+from klaviyo_bridge.services.profile_pull import ProfilePull
+from klaviyo_bridge.services.profile_push import SourcePush
 from klaviyo_bridge.services.profile_sync import ProfileSync
+from klaviyo_bridge.services.profile_verify import ProfileVerify
 from klaviyo_bridge.webhooks.handlers import profile_events
 from klaviyo_bridge.webhooks.router import Router
 
@@ -109,8 +116,7 @@ class Bridge:
             Pulse(PLAN, 0.25, self.delivery.plan),
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
             Pulse("rescue", 60.0, lambda: self.settlement.rescue(older_than=STRANDED_AFTER)),
-            Pulse("push", settings.push_every, _quietly(self.profiles.push_source)),
-            Pulse("pull", settings.pull_every, _quietly(self.profiles.pull)),
+            Pulse("sync", min(settings.push_every, settings.pull_every), _quietly(self.profiles.sync)),
         ]
 
 
@@ -164,11 +170,8 @@ def _build(
     batches = BatchStore(database, engine, queue_of=_queue_of, clock=clock)
     accounts = AccountStore(database, clock=clock)
     accounts.open(account, _fingerprint(settings.klaviyo_private_key.get_secret_value()))
-    cursors = CursorStore(database, clock=clock)
-    people = ProfileStore(database, clock=clock)
     settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock)
-    merge = ProfileMerge(account, people, outbox, sources, recorder, clock=clock)
-    profiles = ProfileSync(account, outbox, cursors, klaviyo, merge, sources)
+    profiles = _profiles(account, database, outbox, klaviyo, sources, recorder, clock)
     router = Router()
     profile_events.register(router, profiles)
     inbox = InboxStore(database, engine, queue=QueueName.LIVE, clock=clock)
@@ -193,6 +196,28 @@ def _build(
     )
 
 
+def _profiles(
+    account: str,
+    database: Database,
+    outbox: OutboxStore,
+    klaviyo: KlaviyoAPI,
+    sources: list[Source],
+    recorder: Recorder,
+    clock: Callable[[], datetime],
+) -> ProfileSync:
+    cursors, records = CursorStore(database, clock=clock), SyncRecords(database, clock=clock)
+    ledger, meetings = ProfileStore(database, clock=clock), MeetingStore(database, clock=clock)
+
+    def gone(profile_ids: Sequence[str]) -> set[str]:
+        found = klaviyo.profiles.page(filter=any_of("id", list(profile_ids)[:100])).items
+        return set(profile_ids) - {profile.id for profile in found}
+
+    merge = ProfileMerge(account, meetings, ledger, outbox, records, sources, recorder, gone=gone, clock=clock)
+    pull = ProfilePull(account, cursors, meetings, klaviyo, merge, clock=clock)
+    push = SourcePush(account, outbox, cursors, records, sources)
+    return ProfileSync(account, outbox, records, pull, push, ProfileVerify(klaviyo, sources))
+
+
 def _table_mapping(mapping: MappingSettings) -> TableMapping:
     unknown = [name for name in mapping.fields if not is_field(name)]
     if unknown:
@@ -205,10 +230,23 @@ def _table_mapping(mapping: MappingSettings) -> TableMapping:
         key=mapping.key,
         cursor=mapping.cursor,
         fields={
-            name: FieldRule(column=rule.column, owner=Owner(rule.owner), direction=Direction(rule.direction))
+            name: FieldRule(
+                column=rule.column,
+                owner=Owner(rule.owner),
+                direction=Direction(rule.direction),
+                invalid=Invalid(rule.invalid or ("omit" if name == "phone_number" else "refuse")),
+            )
             for name, rule in mapping.fields.items()
         },
         consent={Channel(channel): column for channel, column in mapping.consent.items()},
+        query=mapping.query,
+        prefix=mapping.prefix,
+        country=mapping.country,
+        timezone=mapping.timezone,
+        overlap=mapping.overlap,
+        read_only=mapping.read_only,
+        deleted=mapping.deleted,
+        deletes=Deletes.IGNORE,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -80,10 +80,14 @@ class SourceMark:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of rows handed in: `taken` are new on disk, `repeated` were there already."""
+    """What became of rows handed in: `taken` are new on disk, `repeated` were there already.
+
+    `contested`: by index, why an identifier of the row belongs to somebody else, so that it was not taken.
+    """
 
     taken: int
     repeated: int
+    contested: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

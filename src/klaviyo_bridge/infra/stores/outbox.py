@@ -28,6 +28,7 @@ from klaviyo_bridge.domain.profile import ProfileChange
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores import people
+from klaviyo_bridge.infra.stores.news import find_contested, find_news
 from klaviyo_bridge.infra.stores.people import chunks
 from klaviyo_bridge.infra.tables import batches, outbox, source_rows
 
@@ -90,26 +91,20 @@ class OutboxStore:
             now = self._clock()
             self._database.lock(connection, f"people:{account}")
             persons = people.resolve(connection, account, [change.identity for change in changes], now=now)
-            news = self._news(connection, account, persons, changes)
-            rows = [_change_row(account, change, person, priority, trace, now) for person, change in news]
+            contested = find_contested(connection, account, persons, changes)
+            news = find_news(connection, account, persons, changes, erases=not marks)
+            rows = [
+                _change_row(account, change, persons[index], priority, trace, now, dead_because=contested.get(index))
+                for index, change in news.items()
+                if not marks or index not in contested
+            ]
             if rows:
                 connection.execute(outbox.insert(), rows)
-            _remember(connection, account, marks, persons)
+            kept = [index for index in range(len(marks)) if index not in contested]
+            _remember(connection, account, [marks[i] for i in kept], [persons[i] for i in kept])
         self._notify()
-        return Taken(len(news), len(changes) - len(news))
-
-    def _news(
-        self, connection: sa.Connection, account: str, persons: Sequence[int], changes: Sequence[ProfileChange]
-    ) -> list[tuple[int, ProfileChange]]:
-        known = people.load(connection, persons)
-        busy = open_fields(connection, account, set(persons))
-        news: list[tuple[int, ProfileChange]] = []
-        for person, change in zip(persons, changes, strict=True):
-            base = {name: value for name, value in known[person].base.items() if name not in busy.get(person, ())}
-            left = change.beyond(base)
-            if not left.empty or not known[person].base:
-                news.append((person, left))
-        return news
+        left_out = contested if marks else {}
+        return Taken(len(rows), len(changes) - len(rows) - len(left_out), left_out)
 
     def fingerprints(self, account: str, mapping: str, keys: Sequence[str]) -> dict[str, bytes]:
         """What the source rows with these keys looked like when they were last taken."""
@@ -292,25 +287,23 @@ def _count(account: str, state: RowState) -> sa.Select[int]:
     return sa.select(sa.func.count()).where(outbox.c.account == account, outbox.c.state == literal)
 
 
-def open_fields(connection: sa.Connection, account: str, persons: set[int]) -> dict[int, set[str]]:
-    """Per person the profile fields that rows on their way will still write."""
-    query = sa.select(outbox.c.person_id, outbox.c.payload).where(
-        outbox.c.account == account, outbox.c.kind == Kind.PROFILE
-    )
-    found: dict[int, set[str]] = {}
-    for state in (RowState.WAITING, RowState.BATCHED):
-        in_state = query.where(outbox.c.state == sa.literal_column(f"'{state}'", sa.String))
-        for chunk in chunks(sorted(persons)):
-            for row in connection.execute(in_state.where(outbox.c.person_id.in_(chunk))):
-                found.setdefault(row.person_id, set()).update(ProfileChange.load(row.payload).fields())
-    return found
-
-
 def _change_row(
-    account: str, change: ProfileChange, person: int, priority: Priority, trace: str | None, now: datetime
+    account: str,
+    change: ProfileChange,
+    person: int,
+    priority: Priority,
+    trace: str | None,
+    now: datetime,
+    *,
+    dead_because: str | None,
 ) -> dict[str, Any]:
+    """A row to wait; or, where sending it would change somebody else's profile, a dead letter from the start."""
     row = NewRow(kind=Kind.PROFILE, identity=change.identity, payload=change.dump(), priority=priority, trace=trace)
-    return _stored(account, row, person, now)
+    waits = {**_stored(account, row, person, now), "settled_at": None, "reason": None, "detail": None}
+    if dead_because is None:
+        return waits
+    ended = {"state": RowState.DEAD, "settled_at": now, "reason": "identifier_taken", "detail": dead_because}
+    return {**waits, **ended}
 
 
 def _remember(connection: sa.Connection, account: str, marks: Sequence[SourceMark], persons: Sequence[int]) -> None:
