@@ -15,6 +15,7 @@ from klaviyo_bridge.domain.event import Event
 from klaviyo_bridge.domain.mapping import Deletes, Direction, FieldRule, Invalid, Owner, TableMapping, is_field
 from klaviyo_bridge.domain.outbox import Lane
 from klaviyo_bridge.domain.profile import ProfileChange
+from klaviyo_bridge.domain.webhook import WebhookEvent
 from klaviyo_bridge.errors import ConfigError, Problem
 from klaviyo_bridge.infra.database import Database, open_database
 from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
@@ -24,6 +25,7 @@ from klaviyo_bridge.infra.source.reading import Source
 from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
+from klaviyo_bridge.infra.stores.engagement import EngagementStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.meetings import MeetingStore
@@ -42,7 +44,10 @@ from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
+from klaviyo_bridge.services.delivery.steps import Checkpoint, unwatched
 from klaviyo_bridge.services.doctor import Doctor
+from klaviyo_bridge.services.engagement import Engagement
+from klaviyo_bridge.services.event_poll import EventPoll
 from klaviyo_bridge.services.event_tracker import EventTracker
 from klaviyo_bridge.services.health import Health
 from klaviyo_bridge.services.inbox import Inbox
@@ -52,7 +57,8 @@ from klaviyo_bridge.services.profile_pull import ProfilePull
 from klaviyo_bridge.services.profile_push import SourcePush
 from klaviyo_bridge.services.profile_sync import ProfileSync
 from klaviyo_bridge.services.profile_verify import ProfileVerify
-from klaviyo_bridge.webhooks.handlers import profile_events
+from klaviyo_bridge.services.webhook_subscriptions import Subscriptions
+from klaviyo_bridge.webhooks.handlers import campaign_events, profile_events
 from klaviyo_bridge.webhooks.router import Router
 
 PLAN = "plan"
@@ -73,11 +79,15 @@ class Bridge:
     profiles: ProfileSync
     events: EventTracker
     inbox: Inbox
+    engagement: Engagement
+    subscriptions: Subscriptions
+    polling: EventPoll
     health: Health
     doctor: Doctor
     webhooks: Router
     profile_ingest: GroupCommit[ProfileChange]
     event_ingest: GroupCommit[Event]
+    inbox_ingest: GroupCommit[WebhookEvent]
     delivery: Delivery
     settlement: Settlement
     _engine: Engine
@@ -99,9 +109,7 @@ class Bridge:
     def _handlers(self) -> Mapping[str, Callable[[Argument], None]]:
         return {
             JobKind.DELIVER: lambda job: self.delivery.deliver(job["batch_id"], job["attempt"]),
-            JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(
-                job["ids"], route=self.webhooks.route, knows=self.webhooks.knows
-            ),
+            JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(job["ids"], handlers_of=self.webhooks.handlers_of),
         }
 
     @property
@@ -115,8 +123,10 @@ class Bridge:
         return [
             Pulse(PLAN, 0.25, self.delivery.plan),
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
-            Pulse("rescue", 60.0, lambda: self.settlement.rescue(older_than=STRANDED_AFTER)),
+            Pulse("rescue", 5.0, _quietly(lambda: self.settlement.rescue(older_than=STRANDED_AFTER))),
             Pulse("sync", min(settings.push_every, settings.pull_every), _quietly(self.profiles.sync)),
+            Pulse("inbox", 60.0, self.inbox.tend),
+            Pulse("poll", settings.pull_every, _quietly(self.polling.poll)),
         ]
 
 
@@ -131,7 +141,9 @@ def _quietly(beat: Callable[[], object]) -> Callable[[], int]:
 
 
 @contextmanager
-def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> Generator[Bridge]:
+def open_bridge(
+    settings: Settings, *, clock: Callable[[], datetime] = now, checkpoint: Checkpoint = unwatched
+) -> Generator[Bridge]:
     """Open the database (its schema is brought up to date), the sources and the session; close them at the end.
 
     Nothing is sent before `Bridge.working` or a `worker` process runs. Raises `ConfigError` when something in
@@ -148,9 +160,10 @@ def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> G
             stack.enter_context(open_source(mapping.url.get_secret_value(), _table_mapping(mapping)))
             for mapping in settings.mappings
         ]
-        bridge = _build(settings, database, engine, session, sources, recorder, clock)
+        bridge = _build(settings, database, engine, session, sources, recorder, clock, checkpoint)
         stack.enter_context(bridge.profile_ingest.running())
         stack.enter_context(bridge.event_ingest.running())
+        stack.enter_context(bridge.inbox_ingest.running())
         yield bridge
 
 
@@ -162,6 +175,7 @@ def _build(
     sources: list[Source],
     recorder: Recorder,
     clock: Callable[[], datetime],
+    checkpoint: Checkpoint,
 ) -> Bridge:
     account = settings.account
     klaviyo = KlaviyoAPI(session)
@@ -170,11 +184,18 @@ def _build(
     batches = BatchStore(database, engine, queue_of=_queue_of, clock=clock)
     accounts = AccountStore(database, clock=clock)
     accounts.open(account, _fingerprint(settings.klaviyo_private_key.get_secret_value()))
-    settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock)
+    cursors = CursorStore(database, clock=clock)
+    settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock, checkpoint=checkpoint)
+    lanes = _lanes(klaviyo, settlement, checkpoint)
     profiles = _profiles(account, database, outbox, klaviyo, sources, recorder, clock)
-    router = Router()
-    profile_events.register(router, profiles)
-    inbox = InboxStore(database, engine, queue=QueueName.LIVE, clock=clock)
+    engagement = Engagement(account, EngagementStore(database, clock=clock))
+    inbox = Inbox(
+        account,
+        InboxStore(database, engine, queue=QueueName.LIVE, clock=clock),
+        recorder,
+        clock=clock,
+        retention=timedelta(days=settings.webhook_retention),
+    )
     events = EventTracker(account, outbox, clock=clock)
     health = Health(account, outbox, accounts, clock=clock)
     limit = settings.backlog_limit
@@ -182,13 +203,20 @@ def _build(
         account=account,
         profiles=profiles,
         events=events,
-        inbox=Inbox(account, inbox, recorder),
+        inbox=inbox,
+        engagement=engagement,
+        subscriptions=Subscriptions(
+            klaviyo.webhooks,
+            secrets=[secret.get_secret_value() for secret in settings.klaviyo_webhook_signing_secret],
+        ),
+        polling=EventPoll(account, klaviyo, cursors, inbox.receive, patterns=settings.poll_topics, clock=clock),
         health=health,
         doctor=_doctor(settings, session, database, clock),
-        webhooks=router,
+        webhooks=_router(profiles, engagement),
         profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
         event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
-        delivery=Delivery(account, outbox, batches, accounts, _lanes(klaviyo, settlement), recorder),
+        inbox_ingest=GroupCommit(inbox.receive, name="inbox", backlog=inbox.waiting, limit=limit),
+        delivery=Delivery(account, outbox, batches, accounts, lanes, recorder, clock=clock, checkpoint=checkpoint),
         settlement=settlement,
         _engine=engine,
         _settings=settings,
@@ -216,6 +244,14 @@ def _profiles(
     pull = ProfilePull(account, cursors, meetings, klaviyo, merge, clock=clock)
     push = SourcePush(account, outbox, cursors, records, sources)
     return ProfileSync(account, outbox, records, pull, push, ProfileVerify(klaviyo, sources))
+
+
+def _router(profiles: ProfileSync, engagement: Engagement) -> Router:
+    router = Router()
+    profile_events.register(router, profiles)
+    campaign_events.register(router, engagement)
+    router.load_installed()
+    return router
 
 
 def _table_mapping(mapping: MappingSettings) -> TableMapping:
@@ -261,12 +297,12 @@ def _doctor(settings: Settings, session: Session, database: Database, clock: Cal
     )
 
 
-def _lanes(klaviyo: KlaviyoAPI, settlement: Settlement) -> dict[Lane, LaneSender]:
+def _lanes(klaviyo: KlaviyoAPI, settlement: Settlement, checkpoint: Checkpoint) -> dict[Lane, LaneSender]:
     return {
-        Lane.UPSERT: Upserts(klaviyo),
-        Lane.IMPORT: Imports(klaviyo, settlement.reconcile),
-        Lane.EVENT: Events(klaviyo),
-        Lane.EVENTS: BulkEvents(klaviyo),
+        Lane.UPSERT: Upserts(klaviyo, checkpoint=checkpoint),
+        Lane.IMPORT: Imports(klaviyo, settlement.reconcile, checkpoint=checkpoint),
+        Lane.EVENT: Events(klaviyo, checkpoint=checkpoint),
+        Lane.EVENTS: BulkEvents(klaviyo, checkpoint=checkpoint),
     }
 
 

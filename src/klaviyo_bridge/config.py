@@ -149,9 +149,16 @@ class Settings(BaseSettings):
     job_poll: float = Field(0.1, gt=0, description="seconds between two looks at the job queue")
     backlog_limit: int = Field(1_000_000, gt=0, description="waiting rows beyond which ingest answers 503")
     webhook_tolerance: float = Field(300.0, gt=0, description="seconds a signed webhook may be old")
+    webhook_retention: float = Field(30.0, ge=1, description="days that handled webhook events are kept")
+    flow_webhook_tokens: Annotated[tuple[Secret, ...], NoDecode] = Field(
+        (), description="tokens that webhook actions of flows send, 16 characters or more, by commas"
+    )
+    poll_topics: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="webhook topics, or our names for them, whose events are polled too; by commas, * for any"
+    )
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 
-    @field_validator("klaviyo_webhook_signing_secret", "api_keys", mode="before")
+    @field_validator("klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -46,6 +46,8 @@ class Segment:
     is_processing: bool = True
     members: Members = field(default_factory=Members)
     tag_ids: list[str] = field(default_factory=list[str])
+    history: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+    evaluated_at: tuple[int, int] | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -221,6 +221,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _equals(actual: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Instant):
+        return actual is not None and int(actual) == int(wanted.seconds)
     return actual in wanted if isinstance(wanted, list) else actual == wanted
 
 

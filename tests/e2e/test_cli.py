@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,21 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from builders import API_KEY, WEBHOOK_SECRET
+from builders import API_KEY
 from klaviyo_simulator.testing import RunningSimulator
+from programs import UpProcess, bridge_environment
 from waiting import until
-
-
-def environment(klaviyo: RunningSimulator | None, folder: Path, **rest: str) -> dict[str, str]:
-    ours = {
-        "BRIDGE_DATABASE_URL": f"sqlite:///{folder / 'bridge.db'}",
-        "BRIDGE_API_KEYS": API_KEY,
-        "KLAVIYO_WEBHOOK_SIGNING_SECRET": WEBHOOK_SECRET,
-        **({"KLAVIYO_PRIVATE_KEY": klaviyo.key, "BRIDGE_KLAVIYO_HOST": klaviyo.url} if klaviyo else {}),
-        **rest,
-    }
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("BRIDGE_", "KLAVIYO_"))}
-    return {**inherited, **ours}
 
 
 def run(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -37,7 +25,7 @@ def run(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.Completed
 
 @pytest.mark.parametrize("command", ["up", "serve", "worker", "migrate", "doctor"])
 def test_settings_that_do_not_fit_end_with_2_and_name_every_problem(command: str, tmp_path: Path) -> None:
-    ended = run(command, env=environment(None, tmp_path, BRIDGE_PORT="seventy"), cwd=tmp_path)
+    ended = run(command, env=bridge_environment(None, tmp_path, BRIDGE_PORT="seventy"), cwd=tmp_path)
 
     assert ended.returncode == 2
     assert "KLAVIYO_PRIVATE_KEY" in ended.stderr
@@ -51,7 +39,7 @@ def test_a_mapping_that_does_not_fit_the_table_ends_with_2(klaviyo: RunningSimul
         '[mappings.fields]\nemail = "mail"\n'
     )
 
-    ended = run("up", env=environment(klaviyo, tmp_path), cwd=tmp_path)
+    ended = run("up", env=bridge_environment(klaviyo, tmp_path), cwd=tmp_path)
 
     assert ended.returncode == 2
     assert "people" in ended.stderr
@@ -61,7 +49,7 @@ def test_a_mapping_that_does_not_fit_the_table_ends_with_2(klaviyo: RunningSimul
 
 class TestDoctor:
     def test_finds_everything_well(self, klaviyo: RunningSimulator, tmp_path: Path) -> None:
-        ended = run("doctor", "--json", env=environment(klaviyo, tmp_path), cwd=tmp_path)
+        ended = run("doctor", "--json", env=bridge_environment(klaviyo, tmp_path), cwd=tmp_path)
 
         assert (ended.returncode, ended.stderr) == (0, "")
         assert {check["name"]: check["ok"] for check in json.loads(ended.stdout)} == {
@@ -77,7 +65,7 @@ class TestDoctor:
         }
 
     def test_says_what_to_do_about_a_refused_key(self, klaviyo: RunningSimulator, tmp_path: Path) -> None:
-        env = environment(klaviyo, tmp_path, KLAVIYO_PRIVATE_KEY="pk_refused_0123456789")
+        env = bridge_environment(klaviyo, tmp_path, KLAVIYO_PRIVATE_KEY="pk_refused_0123456789")
 
         ended = run("doctor", env=env, cwd=tmp_path)
 
@@ -87,7 +75,7 @@ class TestDoctor:
 
     def test_names_a_scope_the_key_lacks(self, klaviyo: RunningSimulator, tmp_path: Path) -> None:
         klaviyo.control.add_key("pk_narrow_0123456789", scopes=["accounts:read", "profiles:read"])
-        env = environment(klaviyo, tmp_path, KLAVIYO_PRIVATE_KEY="pk_narrow_0123456789")
+        env = bridge_environment(klaviyo, tmp_path, KLAVIYO_PRIVATE_KEY="pk_narrow_0123456789")
 
         ended = run("doctor", "--json", env=env, cwd=tmp_path)
 
@@ -96,7 +84,7 @@ class TestDoctor:
         assert refused == {"events:read", "metrics:read", "lists:read"}
 
     def test_notices_a_public_key_of_another_account(self, klaviyo: RunningSimulator, tmp_path: Path) -> None:
-        ended = run("doctor", env=environment(klaviyo, tmp_path, KLAVIYO_PUBLIC_KEY="OTHER1"), cwd=tmp_path)
+        ended = run("doctor", env=bridge_environment(klaviyo, tmp_path, KLAVIYO_PUBLIC_KEY="OTHER1"), cwd=tmp_path)
 
         assert ended.returncode == 1
         assert "OTHER1" in ended.stdout
@@ -106,21 +94,15 @@ class TestDoctor:
 def test_up_delivers_and_ends_in_ten_seconds_when_told_to(
     klaviyo: RunningSimulator, tmp_path: Path, number: signal.Signals, unused_port: int
 ) -> None:
-    command = [sys.executable, "-m", "klaviyo_bridge", "up", "--port", str(unused_port)]
-    process = subprocess.Popen(command, env=environment(klaviyo, tmp_path), cwd=tmp_path)
-    url, headers = f"http://127.0.0.1:{unused_port}", {"Authorization": f"Bearer {API_KEY}"}
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"{url}/health/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    until(ready)
-    httpx.post(f"{url}/v1/profiles", json={"email": "ann@example.com"}, headers=headers).raise_for_status()
+    up = UpProcess(tmp_path, unused_port, bridge_environment(klaviyo, tmp_path))
+    up.start()
+    assert up.process is not None
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    httpx.post(f"{up.url}/v1/profiles", json={"email": "ann@example.com"}, headers=headers).raise_for_status()
     until(lambda: klaviyo.control.effects(kind="profile.created"))
+
     told = time.monotonic()
-    process.send_signal(number)
-    process.wait(timeout=20)
+    up.process.send_signal(number)
+    up.process.wait(timeout=20)
 
     assert time.monotonic() - told < 10

@@ -16,15 +16,22 @@ from klaviyo_bridge.api.auth import require_key
 from klaviyo_bridge.api.bodies import read_body
 from klaviyo_bridge.api.health import health_routes
 from klaviyo_bridge.api.ingest import ingest_routes
+from klaviyo_bridge.api.webhooks import inbox_routes, subscription_routes
 from klaviyo_bridge.bridge import Bridge, now
 from klaviyo_bridge.errors import BridgeError
-from klaviyo_bridge.webhooks.endpoint import webhook_routes
+from klaviyo_bridge.webhooks.endpoint import Acceptance, webhook_routes
 
 log = structlog.get_logger(__name__)
 
 
 def create_app(
-    bridge: Bridge, *, api_keys: Sequence[str], webhook_secrets: Sequence[str], webhook_tolerance: timedelta
+    bridge: Bridge,
+    *,
+    api_keys: Sequence[str],
+    webhook_secrets: Sequence[str],
+    webhook_tolerance: timedelta,
+    flow_tokens: Sequence[str] = (),
+    klaviyo_account: str | None = None,
 ) -> FastAPI:
     """The application; `bridge` stays the caller's to open and close."""
     app = FastAPI(
@@ -37,12 +44,18 @@ def create_app(
     app.add_exception_handler(Exception, _unexpected)
     app.include_router(ingest_routes(bridge, require_key(api_keys)))
     app.include_router(health_routes(bridge))
+    app.include_router(subscription_routes(bridge, require_key(api_keys)))
+    app.include_router(inbox_routes(bridge, require_key(api_keys)))
     app.include_router(
         webhook_routes(
-            bridge.inbox.receive,
+            bridge.inbox_ingest.submit,
             lambda request, most: read_body(request, most=most),
-            secrets=webhook_secrets,
-            tolerance=webhook_tolerance,
+            Acceptance(
+                secrets=webhook_secrets,
+                flow_tokens=flow_tokens,
+                tolerance=webhook_tolerance,
+                account_id=klaviyo_account,
+            ),
             clock=now,
         )
     )

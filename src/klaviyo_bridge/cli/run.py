@@ -46,6 +46,8 @@ def _serve(bridge: Bridge, settings: Settings, *, host: str, port: int) -> None:
         api_keys=[key.get_secret_value() for key in settings.api_keys],
         webhook_secrets=[secret.get_secret_value() for secret in settings.klaviyo_webhook_signing_secret],
         webhook_tolerance=timedelta(seconds=settings.webhook_tolerance),
+        flow_tokens=[token.get_secret_value() for token in settings.flow_webhook_tokens],
+        klaviyo_account=settings.klaviyo_public_key,
     )
     config = uvicorn.Config(
         app,

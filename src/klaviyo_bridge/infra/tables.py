@@ -96,6 +96,8 @@ outbox = sa.Table(
     _partial_index("ix_outbox_waiting_person", "account", "person_id", state="waiting"),
     _partial_index("ix_outbox_fence", "account", "person_id", "kind", state="batched"),
     _partial_index("ix_outbox_dead", "account", "reason", "id", state="dead"),
+    _partial_index("ix_outbox_refused", "account", "id", state="refused"),
+    sa.Index("ix_outbox_person", "account", "person_id"),
     sa.Index("ix_outbox_batch", "batch_id"),
     sa.Index("ix_outbox_settled", "account", "settled_at"),
     sqlite_autoincrement=True,
@@ -114,6 +116,7 @@ batches = sa.Table(
     sa.Column("job_id", sa.String(255), comment="Klaviyo's import job"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("sent_at", UtcDateTime, comment="written before the first byte leaves"),
+    sa.Column("begun_at", UtcDateTime, comment="when a worker began the current attempt"),
     sa.Column("accepted_at", UtcDateTime),
     sa.Column("settled_at", UtcDateTime),
     sa.Column("retry_at", UtcDateTime),
@@ -133,12 +136,30 @@ inbox = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false(), comment="is in `engagement`"),
     sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("due_at", UtcDateTime, nullable=False, comment="a job should have come by; else it is stranded"),
     sa.Column("handled_at", UtcDateTime),
     sa.Column("last_error", sa.Text),
     sa.UniqueConstraint("account", "external_id"),
-    sa.Index("ix_inbox_state", "account", "state", "id"),
+    _partial_index("ix_inbox_stored", "account", "due_at", state="stored"),
+    _partial_index("ix_inbox_dead", "account", "id", state="dead"),
+    sa.Index("ix_inbox_received", "account", "received_at"),
     sqlite_autoincrement=True,
+)
+
+engagement = sa.Table(
+    "engagement",
+    metadata,
+    _account(primary_key=True),
+    sa.Column("message_id", sa.String(255), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True, comment="delivered, opened, clicked, …"),
+    sa.Column("campaign_id", sa.String(255)),
+    sa.Column("flow_id", sa.String(255)),
+    sa.Column("events", sa.BigInteger, nullable=False, comment="each event of Klaviyo's counted once"),
+    sa.Column("first_at", UtcDateTime, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+    sa.Index("ix_engagement_campaign", "account", "campaign_id"),
 )
 
 consent_records = sa.Table(
@@ -152,9 +173,20 @@ consent_records = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False, comment="when the person said so"),
     sa.Column("source", sa.String(64), nullable=False),
     sa.Column("evidence", sa.Text),
+    sa.Column("list_id", sa.String(64), nullable=False, server_default="", comment="empty: about all of Klaviyo"),
     sa.Column("recorded_at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("account", "person_id", "channel", "state", "at"),
+    sa.UniqueConstraint("account", "person_id", "channel", "state", "at", "list_id"),
     sqlite_autoincrement=True,
+)
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    _account(primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True, comment="keyed hash of one identifier of an erased person"),
+    sa.Column("person_id", sa.BigInteger, nullable=False),
+    sa.Column("erased_at", UtcDateTime, nullable=False),
+    sa.Index("ix_tombstones_person", "account", "person_id"),
 )
 
 source_rows = sa.Table(

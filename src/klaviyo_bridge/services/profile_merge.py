@@ -59,8 +59,9 @@ class Meetings(Protocol):
 
 
 class ConsentLedger(Protocol):
-    """`infra.stores.profiles.ProfileStore` is one."""
+    """Consent, and who was erased. `infra.stores.profiles.ProfileStore` is one."""
 
+    def erased(self, account: str, identities: Sequence[Identity]) -> set[int]: ...
     def record_consent(
         self, account: str, records: Mapping[int, Sequence[Consent]]
     ) -> dict[int, dict[Channel, Consent]]: ...
@@ -150,7 +151,7 @@ class ProfileMerge:
         """Merge these profiles, which were asked for at `read_at`, and add to `total`. Safe to repeat."""
         with self._one_at_a_time:
             before = (total.applied, total.conflicts)
-            matches = self._matches(profiles)
+            matches = self._living(self._matches(profiles))
             for round_number in range(1, ROUNDS + 1):
                 again = self._merge(matches, total, read_at=read_at, last=round_number == ROUNDS)
                 if not again:
@@ -158,6 +159,11 @@ class ProfileMerge:
                 matches = self._matches([match.profile for match in again])
             total.read += len(profiles)
             self._recorder.merged(len(profiles), total.applied - before[0], total.conflicts - before[1])
+
+    def _living(self, matches: Sequence[Match]) -> list[Match]:
+        """Without people who were erased: nothing about them is kept."""
+        erased = self._ledger.erased(self._account, [_identity(match) for match in matches])
+        return [match for index, match in enumerate(matches) if index not in erased]
 
     def _merge(self, matches: list[Match], total: Pulled, *, read_at: datetime, last: bool) -> list[Match]:
         """One round; returns those whose row changed before it could be written."""

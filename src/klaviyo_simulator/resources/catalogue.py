@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from klaviyo_simulator.resources import (
     accounts,
+    aggregates,
+    campaign_sends,
+    campaigns,
+    client,
     consents,
     events,
+    flows,
     imports,
     lists,
     metrics,
     profiles,
     push_tokens,
+    reports,
+    segments,
+    tags,
+    templates,
     webhooks,
 )
 from klaviyo_simulator.routing import Operation
@@ -24,6 +33,15 @@ OPERATIONS: list[Operation] = [
     *events.OPERATIONS,
     *metrics.OPERATIONS,
     *lists.OPERATIONS,
+    *segments.OPERATIONS,
+    *templates.OPERATIONS,
+    *campaigns.OPERATIONS,
+    *campaign_sends.OPERATIONS,
+    *aggregates.OPERATIONS,
+    *reports.OPERATIONS,
+    *flows.OPERATIONS,
+    *tags.OPERATIONS,
+    *client.OPERATIONS,
     *webhooks.OPERATIONS,
 ]
 

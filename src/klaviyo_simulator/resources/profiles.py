@@ -31,7 +31,7 @@ from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.resources.profile_pages import PROFILE_FILTERS, PROFILE_SORT, profile_page
 from klaviyo_simulator.resources.push_tokens import token_resource, tokens_of
 from klaviyo_simulator.resources.schemas import META, PROFILE_ATTRIBUTES
-from klaviyo_simulator.resources.segments import segment_resource, segments_of
+from klaviyo_simulator.resources.segment_shapes import segment_resource, segments_of
 from klaviyo_simulator.resources.shapes import list_resource, profile_resource, the_profile
 from klaviyo_simulator.routing import Call, Operation, Reply
 

@@ -1,7 +1,8 @@
-"""Consent, suppression, bounces and merges: whoever is named is read again and merged.
+"""Consent, suppression, bounces, merges and list joins: whoever is named is read again and merged.
 
 The event says that something changed, not what a person's state is now; so the profiles are fetched, a hundred
-a call, and what Klaviyo holds now decides. Late and repeated events are harmless that way.
+a call, and what Klaviyo holds now decides. Late and repeated events are harmless that way, and property changes
+come along: for those Klaviyo has no event of their own.
 """
 
 from __future__ import annotations
@@ -9,21 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from klaviyo_bridge.domain.webhook import WebhookEvent
+from klaviyo_bridge.domain.webhook import FLOW, NATIVE, WebhookEvent
 from klaviyo_bridge.webhooks.router import Router
 
-TOPICS = (
-    "event:klaviyo.subscribed_to_email_marketing",
-    "event:klaviyo.subscribed_to_sms_marketing",
-    "event:klaviyo.unsubscribed_from_email_marketing",
-    "event:klaviyo.unsubscribed_from_sms_marketing",
-    "event:klaviyo.updated_email_preferences",
-    "event:klaviyo.manually_suppressed_from_email_marketing",
-    "event:klaviyo.manually_unsuppressed_from_email_marketing",
-    "event:klaviyo.bounced_email",
-    "event:klaviyo.marked_email_as_spam",
-    "event:klaviyo.merged_profile",
-)
+NAMES = ("profile.updated", "list.member.*")
+"""Names of ours that stand for a change of the person."""
 
 
 class Profiles(Protocol):
@@ -33,12 +24,17 @@ class Profiles(Protocol):
 
 
 def register(router: Router, profiles: Profiles) -> None:
-    """Route the topics above to a fresh read of the profiles they name."""
+    """Route the names above to a fresh read of the profiles they name."""
 
     def refresh(events: Sequence[WebhookEvent]) -> None:
-        named = dict.fromkeys(event.profile_id for event in events if event.profile_id)
+        named = dict.fromkeys(event.profile_id for event in events if event.profile_id and _is_news(event))
         if named:
             profiles.pull_ids(list(named))
 
-    for topic in TOPICS:
-        router.add(topic, refresh)
+    for name in NAMES:
+        router.add(name, refresh)
+
+
+def _is_news(event: WebhookEvent) -> bool:
+    """What polling found was read a moment ago."""
+    return event.topic.startswith((NATIVE, FLOW))

@@ -38,6 +38,9 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=255), nullable=True, comment="Klaviyo's import job"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True, comment="written before the first byte leaves"),
+        sa.Column(
+            "begun_at", sa.DateTime(timezone=True), nullable=True, comment="when a worker began the current attempt"
+        ),
         sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
@@ -84,6 +87,9 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False, comment="when the person said so"),
         sa.Column("source", sa.String(length=64), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=True),
+        sa.Column(
+            "list_id", sa.String(length=64), server_default="", nullable=False, comment="empty: about all of Klaviyo"
+        ),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_consent_records")),
         sa.UniqueConstraint(
@@ -92,7 +98,8 @@ def upgrade() -> None:
             "channel",
             "state",
             "at",
-            name=op.f("uq_consent_records_account_person_id_channel_state_at"),
+            "list_id",
+            name=op.f("uq_consent_records_account_person_id_channel_state_at_list_id"),
         ),
         sqlite_autoincrement=True,
     )
@@ -104,6 +111,19 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("account", "name", name=op.f("pk_cursors")),
     )
+    op.create_table(
+        "engagement",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("message_id", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="delivered, opened, clicked, …"),
+        sa.Column("campaign_id", sa.String(length=255), nullable=True),
+        sa.Column("flow_id", sa.String(length=255), nullable=True),
+        sa.Column("events", sa.BigInteger(), nullable=False, comment="each event of Klaviyo's counted once"),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("account", "message_id", "kind", name=op.f("pk_engagement")),
+    )
+    op.create_index("ix_engagement_campaign", "engagement", ["account", "campaign_id"], unique=False)
     op.create_table(
         "gate_windows",
         sa.Column("account", sa.String(length=64), nullable=False),
@@ -120,14 +140,37 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("counted", sa.Boolean(), server_default=sa.false(), nullable=False, comment="is in `engagement`"),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="a job should have come by; else it is stranded",
+        ),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
         sa.UniqueConstraint("account", "external_id", name=op.f("uq_inbox_account_external_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_inbox_state", "inbox", ["account", "state", "id"], unique=False)
+    op.create_index(
+        "ix_inbox_dead",
+        "inbox",
+        ["account", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
+    op.create_index("ix_inbox_received", "inbox", ["account", "received_at"], unique=False)
+    op.create_index(
+        "ix_inbox_stored",
+        "inbox",
+        ["account", "due_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'stored'"),
+        postgresql_where=sa.text("state = 'stored'"),
+    )
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -166,6 +209,15 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'batched'"),
         postgresql_where=sa.text("state = 'batched'"),
+    )
+    op.create_index("ix_outbox_person", "outbox", ["account", "person_id"], unique=False)
+    op.create_index(
+        "ix_outbox_refused",
+        "outbox",
+        ["account", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'refused'"),
+        postgresql_where=sa.text("state = 'refused'"),
     )
     op.create_index("ix_outbox_settled", "outbox", ["account", "settled_at"], unique=False)
     op.create_index(
@@ -275,6 +327,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_sync_runs_account", "sync_runs", ["account", "id"], unique=False)
     op.create_table(
+        "tombstones",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column(
+            "digest", sa.String(length=64), nullable=False, comment="keyed hash of one identifier of an erased person"
+        ),
+        sa.Column("person_id", sa.BigInteger(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("account", "digest", name=op.f("pk_tombstones")),
+    )
+    op.create_index("ix_tombstones_person", "tombstones", ["account", "person_id"], unique=False)
+    op.create_table(
         "identifiers",
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False, comment="external_id, email or phone_number"),
@@ -291,6 +354,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_identifiers_person", table_name="identifiers")
     op.drop_table("identifiers")
+    op.drop_index("ix_tombstones_person", table_name="tombstones")
+    op.drop_table("tombstones")
     op.drop_index("ix_sync_runs_account", table_name="sync_runs")
     op.drop_table("sync_runs")
     op.drop_table("source_rows")
@@ -317,6 +382,13 @@ def downgrade() -> None:
     )
     op.drop_index("ix_outbox_settled", table_name="outbox")
     op.drop_index(
+        "ix_outbox_refused",
+        table_name="outbox",
+        sqlite_where=sa.text("state = 'refused'"),
+        postgresql_where=sa.text("state = 'refused'"),
+    )
+    op.drop_index("ix_outbox_person", table_name="outbox")
+    op.drop_index(
         "ix_outbox_fence",
         table_name="outbox",
         sqlite_where=sa.text("state = 'batched'"),
@@ -330,9 +402,23 @@ def downgrade() -> None:
     )
     op.drop_index("ix_outbox_batch", table_name="outbox")
     op.drop_table("outbox")
-    op.drop_index("ix_inbox_state", table_name="inbox")
+    op.drop_index(
+        "ix_inbox_stored",
+        table_name="inbox",
+        sqlite_where=sa.text("state = 'stored'"),
+        postgresql_where=sa.text("state = 'stored'"),
+    )
+    op.drop_index("ix_inbox_received", table_name="inbox")
+    op.drop_index(
+        "ix_inbox_dead",
+        table_name="inbox",
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
     op.drop_table("inbox")
     op.drop_table("gate_windows")
+    op.drop_index("ix_engagement_campaign", table_name="engagement")
+    op.drop_table("engagement")
     op.drop_table("cursors")
     op.drop_table("consent_records")
     op.drop_index("ix_conflicts_account", table_name="conflicts")
