@@ -1,4 +1,7 @@
-"""A walk through the operations with the official SDK, whose typed models are a strict oracle of the answers."""
+"""A walk through the operations with the official SDK.
+
+Whose typed models are a strict oracle of the answers.
+"""
 
 from __future__ import annotations
 

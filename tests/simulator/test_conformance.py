@@ -1,4 +1,7 @@
-"""The official SDK accepts every answer, and the answers fit the published specification where it is at hand."""
+"""The official SDK accepts every answer.
+
+And the answers fit the published specification where it is at hand.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,13 @@ NOT_IN_WALK = {
     "create_client_subscription",
 }
 STATUS_DEVIATIONS = {
-    # Recorded live: dossier 1.6.
+    # Recorded live.
     "merge_profiles": 202,
     "delete_template": 200,
     "render_template": 200,
     "clone_template": 200,
 }
-# Members the live API answers with null although the specification does not say so: dossier 4.2, 4.5.
+# Members the live API answers with null although the specification does not say so.
 NULL_RECORDED = {"latitude", "longitude", "whatsapp"}
 
 

@@ -153,3 +153,15 @@ def test_client_endpoints_take_the_public_key(api: Api, klaviyo: RunningSimulato
 
     assert (accepted.status_code, refused.status_code) == (202, 400)
     assert klaviyo.control.person(email="a@example.com")["attributes"]["anonymous_id"] == "anon"
+
+
+def test_a_cursor_of_another_endpoint_or_by_hand_is_refused(api: Api, klaviyo: RunningSimulator) -> None:
+    for number in range(3):
+        api.track("Viewed", f"p{number}@example.com")
+    klaviyo.control.settle()
+    url = api.get("/api/events", page_size=1).json()["links"]["next"]
+    cursor = api.http.build_request("GET", url).url.params["page[cursor]"]
+
+    assert api.get("/api/events", page_size=1, page_cursor=cursor).status_code == 200
+    assert api.get("/api/profiles", page_cursor=cursor).status_code == 400
+    assert api.get("/api/events", page_cursor="WyJ4IiwwLCJlM2IwYzQ0MiIsIngiXQ==").status_code == 400

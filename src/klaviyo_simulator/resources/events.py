@@ -237,7 +237,7 @@ def get_events(call: Call) -> Reply:
 def _wanted(conditions: list[Condition], name: str) -> str | None:
     for item in conditions:
         if item.field == name:
-            return as_list(item.value)[0]
+            return next(iter(as_list(item.value)), "")
     return None
 
 
