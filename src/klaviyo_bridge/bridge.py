@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from klaviyo_bridge.config import EventSettings, MappingSettings, Settings
 from klaviyo_bridge.domain.consent import Channel
 from klaviyo_bridge.domain.event import Event
 from klaviyo_bridge.domain.event_mapping import EventMapping
-from klaviyo_bridge.domain.mapping import Direction, FieldRule, Owner, TableMapping, is_field
+from klaviyo_bridge.domain.mapping import Deletes, Direction, FieldRule, Invalid, Owner, TableMapping, is_field
 from klaviyo_bridge.domain.outbox import Lane
 from klaviyo_bridge.domain.profile import ProfileChange
 from klaviyo_bridge.domain.webhook import WebhookEvent
@@ -24,7 +24,8 @@ from klaviyo_bridge.infra.database import Database, open_database
 from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
 from klaviyo_bridge.infra.event_source import EventSource, open_event_source
 from klaviyo_bridge.infra.migrate import is_current, migrate
-from klaviyo_bridge.infra.source import Source, open_source
+from klaviyo_bridge.infra.source.opening import open_source
+from klaviyo_bridge.infra.source.reading import Source
 from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
 from klaviyo_bridge.infra.stores.consent import ConsentStore
@@ -33,8 +34,10 @@ from klaviyo_bridge.infra.stores.dead_letters import DeadLetterStore
 from klaviyo_bridge.infra.stores.engagement import EngagementStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
+from klaviyo_bridge.infra.stores.meetings import MeetingStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
 from klaviyo_bridge.infra.stores.profiles import ProfileStore
+from klaviyo_bridge.infra.stores.sync_records import SyncRecords
 from klaviyo_bridge.infra.stores.tombstones import Tombstones
 from klaviyo_bridge.infra.stores.vitals import VitalsStore
 from klaviyo_bridge.infra.telemetry import Recorder, Telemetry, open_telemetry
@@ -44,6 +47,7 @@ from klaviyo_bridge.jobs.registry import JobKind, Pulse, QueueName
 from klaviyo_bridge.klaviyo.allowance import allowance_used
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 from klaviyo_bridge.klaviyo.breaker import Breaker
+from klaviyo_bridge.klaviyo.filters import any_of
 from klaviyo_bridge.klaviyo.gate import Gate
 from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.services.consent import ConsentKeeper
@@ -64,7 +68,10 @@ from klaviyo_bridge.services.inbox import Inbox
 from klaviyo_bridge.services.ingest import GroupCommit
 from klaviyo_bridge.services.list_manager import ListManager
 from klaviyo_bridge.services.profile_merge import ProfileMerge
+from klaviyo_bridge.services.profile_pull import ProfilePull
+from klaviyo_bridge.services.profile_push import SourcePush
 from klaviyo_bridge.services.profile_sync import ProfileSync
+from klaviyo_bridge.services.profile_verify import ProfileVerify
 from klaviyo_bridge.services.segment_query import SegmentQuery
 from klaviyo_bridge.services.vital_signs import VitalSigns, readings
 from klaviyo_bridge.services.webhook_subscriptions import Subscriptions
@@ -156,8 +163,7 @@ class Bridge:
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
             Pulse("settle-consent", 2.0, _quietly(self.consent_settlement.settle)),
             Pulse("rescue", 5.0, _quietly(lambda: self.settlement.rescue(older_than=STRANDED_AFTER))),
-            Pulse("push", settings.push_every, _quietly(self.profiles.push_source)),
-            Pulse("pull", settings.pull_every, _quietly(self.profiles.pull)),
+            Pulse("sync", min(settings.push_every, settings.pull_every), _quietly(self.profiles.sync)),
             Pulse("inbox", 60.0, self.inbox.tend),
             Pulse("poll", settings.pull_every, _quietly(self.polling.poll)),
         ]
@@ -233,8 +239,7 @@ def _build(
     people = ProfileStore(database, clock=clock, tombstones=tombstones)
     settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock, checkpoint=checkpoint)
     lanes = {**_lanes(klaviyo, settlement, checkpoint), **consent_lanes(klaviyo, ledger, clock=clock)}
-    merge = ProfileMerge(account, people, outbox, sources, recorder, clock=clock)
-    profiles = ProfileSync(account, outbox, cursors, klaviyo, merge, sources)
+    profiles = _profiles(account, database, outbox, people, klaviyo, sources, recorder, clock)
     engagement = Engagement(account, EngagementStore(database, clock=clock))
     inbox = Inbox(
         account,
@@ -287,6 +292,29 @@ def _build(
     )
 
 
+def _profiles(
+    account: str,
+    database: Database,
+    outbox: OutboxStore,
+    ledger: ProfileStore,
+    klaviyo: KlaviyoAPI,
+    sources: list[Source],
+    recorder: Recorder,
+    clock: Callable[[], datetime],
+) -> ProfileSync:
+    cursors, records = CursorStore(database, clock=clock), SyncRecords(database, clock=clock)
+    meetings = MeetingStore(database, clock=clock)
+
+    def gone(profile_ids: Sequence[str]) -> set[str]:
+        found = klaviyo.profiles.page(filter=any_of("id", list(profile_ids)[:100])).items
+        return set(profile_ids) - {profile.id for profile in found}
+
+    merge = ProfileMerge(account, meetings, ledger, outbox, records, sources, recorder, gone=gone, clock=clock)
+    pull = ProfilePull(account, cursors, meetings, klaviyo, merge, clock=clock)
+    push = SourcePush(account, outbox, cursors, records, sources)
+    return ProfileSync(account, outbox, records, pull, push, ProfileVerify(klaviyo, sources))
+
+
 def _router(profiles: ProfileSync, engagement: Engagement) -> Router:
     router = Router()
     profile_events.register(router, profiles)
@@ -307,10 +335,23 @@ def _table_mapping(mapping: MappingSettings) -> TableMapping:
         key=mapping.key,
         cursor=mapping.cursor,
         fields={
-            name: FieldRule(column=rule.column, owner=Owner(rule.owner), direction=Direction(rule.direction))
+            name: FieldRule(
+                column=rule.column,
+                owner=Owner(rule.owner),
+                direction=Direction(rule.direction),
+                invalid=Invalid(rule.invalid or ("omit" if name == "phone_number" else "refuse")),
+            )
             for name, rule in mapping.fields.items()
         },
         consent={Channel(channel): column for channel, column in mapping.consent.items()},
+        query=mapping.query,
+        prefix=mapping.prefix,
+        country=mapping.country,
+        timezone=mapping.timezone,
+        overlap=mapping.overlap,
+        read_only=mapping.read_only,
+        deleted=mapping.deleted,
+        deletes=Deletes.IGNORE,
     )
 
 

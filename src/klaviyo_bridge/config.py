@@ -10,9 +10,18 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -55,6 +64,7 @@ class FieldSettings(BaseModel):
     column: str
     owner: Literal["app", "klaviyo", "newest"] = "newest"
     direction: Literal["push", "pull", "both"] = "both"
+    invalid: Literal["refuse", "omit"] | None = None
 
 
 class MappingSettings(BaseModel):
@@ -64,11 +74,24 @@ class MappingSettings(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
     url: SecretStr
-    table: str
+    table: str | None = None
+    query: str | None = None
     key: str
     cursor: str | None = None
+    prefix: str = Field("", max_length=64)
+    country: str | None = Field(None, pattern=r"^[A-Z]{2}$")
+    timezone: str = "UTC"
+    overlap: float = Field(300.0, ge=0)
+    read_only: bool = False
+    deleted: str | None = None
     fields: dict[str, FieldSettings]
     consent: dict[Literal["email", "sms"], str] = {}
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.table is None and self.query is None:
+            raise ValueError("needs a table or a query")
+        return self
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -171,6 +194,20 @@ class Settings(BaseSettings):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("mappings")
+    @classmethod
+    def _apart(cls, mappings: tuple[MappingSettings, ...]) -> tuple[MappingSettings, ...]:
+        """Two tables that number their rows alike must not become one person."""
+        names = [mapping.name for mapping in mappings]
+        prefixes = [mapping.prefix for mapping in mappings]
+        if len(set(names)) < len(names):
+            raise ValueError("two mappings have one name")
+        if len(set(prefixes)) < len(prefixes):
+            raise ValueError(
+                'two mappings have one prefix, so that key 1 of both were one person; say prefix = "lead-"'
+            )
+        return mappings
 
     @field_validator("klaviyo_private_key")
     @classmethod

@@ -94,6 +94,55 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(0 if examine(as_json=as_json) else 1)
 
 
+Mapping = Annotated[str | None, typer.Option(help="Only this mapping of bridge.toml.")]
+
+
+@app.command(epilog="Example: klaviyo-bridge sync --full --json")
+def sync(
+    push: Annotated[bool, typer.Option("--push", help="Only from the application to Klaviyo.")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="Only from Klaviyo to the application.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Look at every row and every profile.")] = False,
+    mapping: Mapping = None,
+    as_json: Json = False,
+) -> None:
+    """Sync once, both ways; a worker delivers. Exit code 1: wrong rows, 3: stopped by Ctrl-C, 4: another sync runs."""
+    from klaviyo_bridge.cli.sync import run_sync
+
+    raise typer.Exit(
+        run_sync(pull=pull or not push, push=push or not pull, full=full, mapping=mapping, as_json=as_json)
+    )
+
+
+@app.command(epilog="Example: klaviyo-bridge verify --mapping customers")
+def verify(mapping: Mapping = None, as_json: Json = False) -> None:
+    """Compare every mapped row with its profile at Klaviyo, field by field. Exit code 1 if anything differs."""
+    from klaviyo_bridge.cli.sync import run_verify
+
+    raise typer.Exit(run_verify(mapping=mapping, as_json=as_json))
+
+
+@app.command(epilog="Example: klaviyo-bridge conflicts --limit 20 --json")
+def conflicts(
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100, as_json: Json = False
+) -> None:
+    """List values that lost when both sides had changed a field. They are masked."""
+    from klaviyo_bridge.cli.sync import print_conflicts
+
+    print_conflicts(limit=limit, as_json=as_json)
+
+
+@app.command(epilog="Example: klaviyo-bridge refusals --mapping customers")
+def refusals(
+    mapping: Mapping = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows, newest first.")] = 1_000,
+    as_json: Json = False,
+) -> None:
+    """List rows of the mapped tables that Klaviyo was not told as they stand, and why."""
+    from klaviyo_bridge.cli.sync import print_refusals
+
+    print_refusals(mapping=mapping, limit=limit, as_json=as_json)
+
+
 @app.command(epilog="Example: klaviyo-bridge demo --customers 3000 --orders 2000")
 def demo(
     customers: Annotated[int, typer.Option(min=10, help="Customers in the shop.")] = 3_000,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import orjson
 
@@ -30,6 +31,20 @@ class Direction(StrEnum):
     BOTH = "both"
 
 
+class Invalid(StrEnum):
+    """What a value that Klaviyo would refuse does: the whole row waits, or only the field stays behind."""
+
+    REFUSE = "refuse"
+    OMIT = "omit"
+
+
+class Deletes(StrEnum):
+    """What a row that was deleted does to the profile."""
+
+    IGNORE = "ignore"
+    SUPPRESS = "suppress"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldRule:
     """One field's column and rules."""
@@ -37,6 +52,7 @@ class FieldRule:
     column: str
     owner: Owner = Owner.NEWEST
     direction: Direction = Direction.BOTH
+    invalid: Invalid = Invalid.REFUSE
 
     @property
     def pushes(self) -> bool:
@@ -49,42 +65,70 @@ class FieldRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableMapping:
-    """A table of the application: `key` becomes `external_id`, `cursor` is the column that moves on a change.
+    """A table (or query) of the application: `key`, behind `prefix`, becomes `external_id`.
 
-    `fields` are keyed by flat Klaviyo names: `email`, `location.city`, `properties.plan`. `consent` names the
-    columns that are told who may be written to (True or False).
+    `cursor` is the column that moves on a change. `fields` are keyed by flat Klaviyo names: `email`,
+    `location.city`, `properties.plan`. `consent` names the columns that are told who may be written to (True or
+    False). `table` is None for a query whose rows cannot be written to.
     """
 
     name: str
-    table: str
+    table: str | None
     key: str
     cursor: str | None
     fields: Dict[str, FieldRule]
     consent: Dict[Channel, str] = field(default_factory=dict[Channel, str])
+    query: str | None = None
+    prefix: str = ""
+    country: str | None = None
+    timezone: str = "UTC"
+    overlap: float = 300.0
+    read_only: bool = False
+    deleted: str | None = None
+    deletes: Deletes = Deletes.IGNORE
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column the mapping reads, the key first."""
         named = [rule.column for rule in self.fields.values()]
-        extra = [self.cursor] if self.cursor else []
+        extra = [column for column in (self.cursor, self.deleted) if column]
         return tuple(dict.fromkeys([self.key, *extra, *named, *self.consent.values()]))
+
+    @property
+    def place(self) -> str:
+        """The table's name as messages use it."""
+        return self.table or self.name
+
+    @property
+    def digest(self) -> bytes:
+        """Changes when the rows have to be looked at anew, because the mapping itself did."""
+        rules = [(name, rule.column, rule.direction, rule.invalid) for name, rule in sorted(self.fields.items())]
+        shape = [rules, self.key, self.prefix, self.country, self.timezone, self.deleted, self.deletes]
+        return hashlib.blake2b(orjson.dumps(shape), digest_size=8).digest()
+
+    def external_id(self, key: str) -> str:
+        return self.prefix + key
+
+    def key_of(self, external_id: str) -> str | None:
+        """The key behind an external id; None when the id is another mapping's."""
+        return external_id.removeprefix(self.prefix) if external_id.startswith(self.prefix) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """A row of the application's table under Klaviyo's names; `cursor` is the raw value to continue after."""
+    """A row of the application's table under Klaviyo's names.
+
+    `raw` holds the columns as the database gave them, `cursor` the position to continue after.
+    """
 
     key: str
     fields: Dict[str, Json]
     changed_at: datetime | None
     cursor: Sequence[Json]
+    fingerprint: bytes
     consent: Dict[Channel, bool | None] = field(default_factory=dict[Channel, bool | None])
-
-    @property
-    def fingerprint(self) -> bytes:
-        """16 bytes that change when a mapped field does."""
-        content = orjson.dumps(dict(self.fields), option=orjson.OPT_SORT_KEYS, default=repr)
-        return hashlib.blake2b(content, digest_size=16).digest()
+    deleted: bool = False
+    raw: Dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def is_field(name: str) -> bool:
@@ -93,16 +137,3 @@ def is_field(name: str) -> bool:
     if rest:
         return part == "properties" or (part == "location" and rest in LOCATION)
     return name in ATTRIBUTES or (name in IDENTIFIERS and name != "external_id")
-
-
-def nested(fields: Dict[str, Json]) -> dict[str, object]:
-    """Flat names as `profile_change` takes them: `location.city` becomes `{"location": {"city": …}}`."""
-    result: dict[str, object] = {}
-    parts: dict[str, dict[str, Json]] = {}
-    for name, value in fields.items():
-        part, _, rest = name.partition(".")
-        if rest:
-            parts.setdefault(part, {})[rest] = value
-        else:
-            result[name] = value
-    return result | parts

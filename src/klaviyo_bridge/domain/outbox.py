@@ -102,11 +102,15 @@ class SourceMark:
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What became of rows handed in: `taken` are new on disk, `repeated` were there already,
-    `refused` are about people who were erased."""
+    `refused` are about people who were erased.
+
+    `contested`: by index, why an identifier of the row belongs to somebody else, so that it was not taken.
+    """
 
     taken: int
     repeated: int
     refused: int = 0
+    contested: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,11 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Self, cast
 
 import orjson
+import phonenumbers
 
 from klaviyo_bridge.domain.values import Json, plain, problems
 from klaviyo_bridge.errors import InvalidPayload, Problem
@@ -129,12 +131,18 @@ def _set_of(identity: Identity) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`base`: flat field -> value last agreed on. `written`: flat field -> outbox row that wrote it last."""
+    """`base`: flat field -> value last agreed on. `written`: flat field -> outbox row that wrote it last.
+
+    `incoming`: flat field -> value of Klaviyo's that is being written to the application. `seen_at`: Klaviyo's
+    `updated` of the newest read that was merged.
+    """
 
     id: int
     klaviyo_id: str | None
     base: Mapping[str, Any]
     written: Mapping[str, int]
+    incoming: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seen_at: datetime | None = None
 
 
 def profile_change(fields: Mapping[str, object], *, where: str = "") -> ProfileChange:
@@ -195,7 +203,7 @@ def _identity(fields: Mapping[str, object], prefix: str) -> tuple[Identity, list
     values: dict[str, str] = {}
     for name in (*IDENTIFIERS, "klaviyo_id"):
         try:
-            value = _identifier(name, fields.get(name))
+            value = identifier(name, fields.get(name))
         except ValueError as error:
             found.append(Problem(f"{prefix}{name}", str(error)))
             continue
@@ -206,7 +214,11 @@ def _identity(fields: Mapping[str, object], prefix: str) -> tuple[Identity, list
     return Identity(**values), found
 
 
-def _identifier(name: str, value: object) -> str | None:
+def identifier(name: str, value: object) -> str | None:
+    """An identifier as both sides compare it (trimmed, email in lower case); None when there is nothing in it.
+
+    Raises ValueError, which says what is wrong in words that may be shown.
+    """
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -218,7 +230,7 @@ def _identifier(name: str, value: object) -> str | None:
         return None
     if next(problems(text, name), None) or not text.isprintable():
         raise ValueError("holds characters that cannot be part of it")
-    return {"email": _email, "phone_number": _phone}.get(name, _bounded)(text)
+    return {"email": _email, "phone_number": phone_number}.get(name, _bounded)(text)
 
 
 def _email(text: str) -> str:
@@ -228,11 +240,23 @@ def _email(text: str) -> str:
     return address
 
 
-def _phone(text: str) -> str:
+def phone_number(text: str, country: str | None = None) -> str:
+    """The number in E.164 form, as Klaviyo wants it; `country` (such as "DE") reads national forms.
+
+    Raises ValueError, which says what is wrong in words that may be shown.
+    """
     number = re.sub(r"[\s().-]", "", text)
-    if not _E164.fullmatch(number):
+    if _E164.fullmatch(number):
+        return number
+    if country is None:
         raise ValueError("is not a phone number in E.164 form, such as +15005550006")
-    return number
+    try:
+        parsed = phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        raise ValueError(f"is not a phone number in {country}") from None
+    if parsed.extension or not phonenumbers.is_possible_number(parsed):
+        raise ValueError(f"is not a whole phone number in {country}")
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _bounded(text: str) -> str:

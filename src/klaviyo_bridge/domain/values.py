@@ -7,10 +7,12 @@ Bounds are Klaviyo's own (events API overview): strings of 100 KB, 10 levels, ar
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, TypeAlias, cast
+from uuid import UUID
 
 from klaviyo_bridge.errors import Problem
 
@@ -28,18 +30,54 @@ def plain(value: object) -> Json:
 
     Anything else that JSON does not know is left for `problems` to name.
     """
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() and abs(value) < _INT64 else float(value)
+        return _number(value)
     if isinstance(value, datetime):
         return iso(value)
-    if isinstance(value, date):
+    if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, Mapping):
         items = cast(Mapping[str, object], value).items()
         return {key: plain(item) for key, item in items}
     if isinstance(value, list | tuple):
         return [plain(item) for item in cast(Sequence[object], value)]
     return cast(Json, value)
+
+
+def _number(value: Decimal) -> int | float:
+    """Whole numbers stay whole. A number of more than about 15 digits is rounded: JSON has no decimals."""
+    if not value.is_finite():
+        return math.nan if value.is_nan() else math.copysign(math.inf, value)
+    return int(value) if value == value.to_integral_value() and abs(value) < _INT64 else float(value)
+
+
+def same(one: Json, other: Json) -> bool:
+    """Whether two values are one to Klaviyo: 1 is 1.0 but not true, and text is compared in one Unicode form."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def masked(value: Json) -> str | None:
+    """Enough of a value to recognise it by, and no more: its first character, or its kind."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return type(value).__name__
+    name, at, host = value.partition("@")
+    return f"{name[:1]}…@{host}" if at else f"{value[:1]}… ({len(value)} characters)"
 
 
 def iso(moment: datetime) -> str:

@@ -50,8 +50,18 @@ people = sa.Table(
     sa.Column("klaviyo_id", sa.String(64)),
     sa.Column("base", Json, nullable=False, comment="field -> value last agreed on; null is agreed emptiness"),
     sa.Column("written", Json, nullable=False, comment="field -> id of the outbox row that wrote it last"),
+    sa.Column("incoming", Json, comment="field -> value of Klaviyo's that is being written to the application"),
+    sa.Column("seen_at", UtcDateTime, comment="Klaviyo's `updated` of the newest read that was merged"),
+    sa.Column("recheck_at", UtcDateTime, comment="set while a field could not be merged: read the profile again"),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Index("ix_people_klaviyo", "account", "klaviyo_id", unique=True),
+    sa.Index(
+        "ix_people_recheck",
+        "account",
+        "recheck_at",
+        sqlite_where=sa.text("recheck_at IS NOT NULL"),
+        postgresql_where=sa.text("recheck_at IS NOT NULL"),
+    ),
 )
 
 identifiers = sa.Table(
@@ -187,6 +197,52 @@ source_rows = sa.Table(
     sa.Column("key", sa.String(255), primary_key=True),
     sa.Column("fingerprint", sa.LargeBinary(16), nullable=False),
     sa.Column("person_id", sa.BigInteger, nullable=False),
+)
+
+refusals = sa.Table(
+    "refusals",
+    metadata,
+    _account(primary_key=True),
+    sa.Column("mapping", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("kind", sa.String(12), primary_key=True, comment="refused, omitted, contested or unwritable"),
+    sa.Column("problems", Json, nullable=False, comment="[[where, what], …], without the person's data"),
+    sa.Column("at", UtcDateTime, nullable=False),
+)
+
+conflicts = sa.Table(
+    "conflicts",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    _account(),
+    sa.Column("mapping", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(255), nullable=False),
+    sa.Column("field", sa.String(255), nullable=False),
+    sa.Column("winner", sa.String(12), nullable=False),
+    sa.Column("because", sa.String(64), nullable=False),
+    sa.Column("ours", sa.Text, comment="masked"),
+    sa.Column("theirs", sa.Text, comment="masked"),
+    sa.Column("ours_at", UtcDateTime),
+    sa.Column("theirs_at", UtcDateTime),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Index("ix_conflicts_account", "account", "id"),
+    sqlite_autoincrement=True,
+)
+
+sync_runs = sa.Table(
+    "sync_runs",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    _account(),
+    sa.Column("kind", sa.String(12), nullable=False, comment="push, pull or sync; `full` when everything is read"),
+    sa.Column("state", sa.String(12), nullable=False, comment="running, done, stopped, failed or lost"),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("beat_at", UtcDateTime, nullable=False, comment="a running one that stays silent is lost"),
+    sa.Column("finished_at", UtcDateTime),
+    sa.Column("counts", Json, nullable=False),
+    sa.Column("error", sa.String(255), comment="the kind of error, without its text"),
+    sa.Index("ix_sync_runs_account", "account", "id"),
+    sqlite_autoincrement=True,
 )
 
 cursors = sa.Table(

@@ -1,73 +1,53 @@
 """Profiles, both ways: what the application says goes to Klaviyo, what Klaviyo learnt comes back.
 
-Nothing is sent that both sides agree on already. How a profile that comes back is merged is in
-`profile_merge`.
+This is the door; how tables are pushed is in `profile_push`, how Klaviyo is read in `profile_pull`, and how
+a profile that comes back is merged in `profile_merge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from klaviyo_bridge.domain.consent import suppressed_at
-from klaviyo_bridge.domain.mapping import SourceRow, TableMapping, nested
-from klaviyo_bridge.domain.outbox import Priority, SourceMark, Taken
+from klaviyo_bridge.domain.outbox import Priority
 from klaviyo_bridge.domain.profile import ProfileChange, profile_change
-from klaviyo_bridge.domain.values import iso
 from klaviyo_bridge.errors import InvalidPayload, Problem
-from klaviyo_bridge.klaviyo.api import KlaviyoAPI
-from klaviyo_bridge.klaviyo.filters import any_of, greater_than
-from klaviyo_bridge.klaviyo.types import RemoteProfile
-from klaviyo_bridge.services.profile_merge import ProfileMerge, Pulled
+from klaviyo_bridge.services.profile_merge import Pulled
+from klaviyo_bridge.services.profile_pull import ProfilePull
+from klaviyo_bridge.services.profile_push import Pushed, PushOutbox, Records, SourcePush, never
+from klaviyo_bridge.services.profile_verify import ProfileVerify, Verified
 
-SOURCE_PAGE = 1_000
-IDS_PER_READ = 100
-OVERLAP = timedelta(seconds=5)
-"""Klaviyo's `updated` is finer than it shows and knows only "greater than": a walk begins a little earlier."""
-BEGINNING = datetime(1990, 1, 1, tzinfo=UTC)
-SUPPRESSED_AT = "subscriptions.email.marketing.suppression.timestamp"
+Watch = Callable[["Synced"], None]
 
 
-class PushOutbox(Protocol):
-    """Where changes are put on disk. `infra.stores.outbox.OutboxStore` is one."""
+class Runs(Records, Protocol):
+    """The history of runs. `infra.stores.sync_records.SyncRecords` is one."""
 
-    def add_changes(
-        self,
-        account: str,
-        changes: Sequence[ProfileChange],
-        *,
-        priority: Priority,
-        marks: Sequence[SourceMark] = (),
-        trace: str | None = None,
-    ) -> Taken: ...
-    def fingerprints(self, account: str, mapping: str, keys: Sequence[str]) -> dict[str, bytes]: ...
-
-
-class Cursors(Protocol):
-    """Where a walk stands. `infra.stores.cursors.CursorStore` is one."""
-
-    def get(self, account: str, name: str) -> Any: ...
-    def put(self, account: str, name: str, value: object) -> None: ...
-
-
-class ReadableSource(Protocol):
-    """The application's table. `infra.source.Source` is one."""
-
-    @property
-    def mapping(self) -> TableMapping: ...
-    def changed_since(self, cursor: Sequence[Any] | None, *, limit: int) -> list[SourceRow]: ...
+    def begin(self, account: str, kind: str) -> int | None: ...
+    def beat(self, run: int) -> None: ...
+    def finish(self, run: int, state: str, counts: Mapping[str, Any], *, error: str | None = None) -> None: ...
+    def runs(self, account: str, *, limit: int = 20) -> list[dict[str, Any]]: ...
+    def conflicts(self, account: str, *, before: int | None = None, limit: int = 100) -> list[dict[str, Any]]: ...
 
 
 @dataclass(slots=True)
-class Pushed:
-    """Counts of a push. `queued` are on disk and on their way; `refused` says which rows and why."""
+class Synced:
+    """One run. `skipped`: another one was running already, and nothing was done."""
 
-    read: int = 0
-    queued: int = 0
-    unchanged: int = 0
-    refused: list[Problem] = field(default_factory=list[Problem])
+    pulled: Pulled = field(default_factory=Pulled)
+    pushed: Pushed = field(default_factory=Pushed)
+    skipped: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        return self.pulled.stopped or self.pushed.stopped
+
+    def counts(self) -> dict[str, Any]:
+        """Numbers only."""
+        pushed = {name: value for name, value in asdict(self.pushed).items() if name != "refused"}
+        return {"pulled": asdict(self.pulled), "pushed": pushed}
 
 
 class ProfileSync:
@@ -77,17 +57,17 @@ class ProfileSync:
         self,
         account: str,
         outbox: PushOutbox,
-        cursors: Cursors,
-        klaviyo: KlaviyoAPI,
-        merge: ProfileMerge,
-        sources: Sequence[ReadableSource],
+        runs: Runs,
+        pull: ProfilePull,
+        push: SourcePush,
+        verify: ProfileVerify,
     ) -> None:
         self._account = account
         self._outbox = outbox
-        self._cursors = cursors
-        self._klaviyo = klaviyo
-        self._merge = merge
-        self._sources = sources
+        self._runs = runs
+        self._pull = pull
+        self._push = push
+        self._verify = verify
 
     def push(self, profile: Mapping[str, object], *, trace: str | None = None) -> Pushed:
         """Have Klaviyo know this profile. On disk when this returns.
@@ -110,85 +90,91 @@ class ProfileSync:
         taken = self._outbox.add_changes(self._account, changes, priority=Priority.UPSERT, trace=trace)
         return Pushed(read=len(changes), queued=taken.taken, unchanged=taken.repeated)
 
-    def push_source(self, *, progress: Callable[[Pushed], None] = lambda _: None) -> Pushed:
-        """Push every row of the mapped tables that changed since the last time.
+    def sync(
+        self,
+        *,
+        pull: bool = True,
+        push: bool = True,
+        full: bool = False,
+        mapping: str | None = None,
+        watch: Watch = lambda _: None,
+        stop: Callable[[], bool] = never,
+    ) -> Synced:
+        """Both ways: first what Klaviyo learnt comes back, then what the application changed is queued.
 
-        Wrong rows are left out and listed; the others go. Safe to interrupt: it goes on where it stood.
+        That order lets a change at Klaviyo be seen before a write of ours could cover it. One run at a time:
+        while another one runs, this one is `skipped`. `stop` is asked after every page; the next run goes on
+        where this one stood.
         """
-        total = Pushed()
-        for source in self._sources:
-            name = f"push:{source.mapping.name}"
-            cursor = self._cursors.get(self._account, name)
-            while page := source.changed_since(cursor, limit=SOURCE_PAGE):
-                self._push_page(source.mapping, page, total)
-                cursor = list(page[-1].cursor)
-                self._cursors.put(self._account, name, cursor)
-                progress(total)
+        total = Synced()
+        with self._run(_kind(pull=pull, push=push), total) as beat:
+            if beat is None:
+                return total
+            if pull:
+                total.pulled = self._pull.pull(
+                    full=full, progress=lambda pulled: _tell(total, pulled, watch, beat), stop=stop
+                )
+            if push and not total.stopped and (pull or self._pull.has_begun):
+                total.pushed = self._push.push(
+                    full=full, mapping=mapping, progress=lambda pushed: _tell(total, pushed, watch, beat), stop=stop
+                )
         return total
 
-    def _push_page(self, mapping: TableMapping, page: Sequence[SourceRow], total: Pushed) -> None:
-        known = self._outbox.fingerprints(self._account, mapping.name, [row.key for row in page])
-        changes: list[ProfileChange] = []
-        marks: list[SourceMark] = []
-        for row in page:
-            fingerprint = row.fingerprint
-            if known.get(row.key) == fingerprint:
-                continue
-            try:
-                changes.append(change_of(row, mapping))
-            except InvalidPayload as error:
-                total.refused += error.problems
-                continue
-            marks.append(SourceMark(mapping.name, row.key, fingerprint))
-        taken = self._outbox.add_changes(self._account, changes, priority=Priority.FULL_SYNC, marks=marks)
-        total.read += len(page)
-        total.queued += taken.taken
-        total.unchanged += len(page) - len(changes) + taken.repeated
+    def push_source(self, *, full: bool = False) -> Pushed:
+        """Push the rows of the mapped tables that changed; waits for the first pull, which comes before."""
+        return self.sync(pull=False, full=full).pushed
 
-    def pull(self) -> Pulled:
-        """Bring over what changed at Klaviyo: attributes by `updated`, opt-outs by their own time.
-
-        `updated` does not move when somebody unsubscribes, hence the second walk.
-        """
-        total = Pulled()
-        for name in ("updated", SUPPRESSED_AT):
-            for page, position in self._walk(name):
-                self._merge.absorb(page, total)
-                if position is not None:
-                    self._cursors.put(self._account, f"pull:{name}", iso(position))
-        return total
+    def pull(self, *, full: bool = False) -> Pulled:
+        """Bring over what changed at Klaviyo."""
+        return self.sync(push=False, full=full).pulled
 
     def pull_ids(self, profile_ids: Sequence[str]) -> Pulled:
         """Bring over these profiles, by Klaviyo's ids."""
-        total = Pulled()
-        for start in range(0, len(profile_ids), IDS_PER_READ):
-            wanted = any_of("id", list(profile_ids[start : start + IDS_PER_READ]))
-            self._merge.absorb(self._klaviyo.profiles.page(filter=wanted, subscriptions=True).items, total)
-        return total
+        return self._pull.pull_ids(profile_ids)
 
-    def _walk(self, name: str) -> Iterator[tuple[list[RemoteProfile], datetime | None]]:
-        """Pages of what changed by `name`, and where to go on from once the page is done.
+    def verify(self, *, mapping: str | None = None, progress: Callable[[Verified], None] = lambda _: None) -> Verified:
+        """Compare every mapped row with its profile, field by field; changes nothing."""
+        return self._verify.verify(mapping=mapping, progress=progress)
 
-        Klaviyo refuses to sort by a suppression's time while it filters by it, so that walk has a position
-        only at its end.
-        """
-        stored = self._cursors.get(self._account, f"pull:{name}")
-        position = datetime.fromisoformat(stored) if stored else BEGINNING
-        wanted, sort, cursor = greater_than(name, position - OVERLAP), name if name == "updated" else None, None
-        while True:
-            page = self._klaviyo.profiles.page(filter=wanted, sort=sort, cursor=cursor, subscriptions=True)
-            position = max([position, *(_moved_at(profile, name) or position for profile in page.items)])
-            cursor = page.next_cursor
-            yield page.items, position if sort or cursor is None else None
-            if cursor is None:
-                return
+    def conflicts(self, *, before: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Values that lost, newest first, masked."""
+        return self._runs.conflicts(self._account, before=before, limit=limit)
+
+    def refusals(self, *, mapping: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
+        """Rows that were not taken as they stand, and why, newest first."""
+        return self._runs.refused(self._account, mapping=mapping, limit=limit)
+
+    def history(self, *, limit: int = 20) -> list[dict[str, Any]]:
+        """The latest runs, newest first."""
+        return self._runs.runs(self._account, limit=limit)
+
+    @contextmanager
+    def _run(self, kind: str, total: Synced) -> Generator[Callable[[], None] | None]:
+        """A run of the history; yields its heartbeat, or None while another one runs."""
+        run = self._runs.begin(self._account, kind)
+        if run is None:
+            total.skipped = True
+            yield None
+            return
+        try:
+            yield lambda: self._runs.beat(run)
+        except BaseException as error:
+            self._runs.finish(run, "failed", total.counts(), error=type(error).__name__)
+            raise
+        self._runs.finish(run, "stopped" if total.stopped else "done", total.counts())
 
 
-def change_of(row: SourceRow, mapping: TableMapping) -> ProfileChange:
-    """The write a source row stands for; the problems of a wrong one name table, key and field."""
-    pushed = {name: value for name, value in row.fields.items() if mapping.fields[name].pushes}
-    fields = {**nested(pushed), "external_id": row.key}
-    return profile_change(fields, where=f"{mapping.table}[{row.key}]")
+def _kind(*, pull: bool, push: bool) -> str:
+    return "sync" if pull and push else "pull" if pull else "push"
+
+
+def _tell(total: Synced, part: Pulled | Pushed, watch: Watch, beat: Callable[[], None]) -> None:
+    if isinstance(part, Pulled):
+        total.pulled = part
+    else:
+        total.pushed = part
+    beat()
+    watch(total)
 
 
 def checked(items: Sequence[Any], check: Callable[..., Any], *, where: str) -> list[Any]:
@@ -206,7 +192,3 @@ def checked(items: Sequence[Any], check: Callable[..., Any], *, where: str) -> l
     if found:
         raise InvalidPayload(problems=found)
     return good
-
-
-def _moved_at(profile: RemoteProfile, name: str) -> datetime | None:
-    return profile.updated if name == "updated" else suppressed_at(profile.subscriptions or {})

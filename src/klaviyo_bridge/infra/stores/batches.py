@@ -27,7 +27,8 @@ from klaviyo_bridge.domain.profile import Person
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores import people
-from klaviyo_bridge.infra.stores.outbox import delivery_key, enqueue_delivery, stamp_rows, written_by
+from klaviyo_bridge.infra.stores.news import written_by
+from klaviyo_bridge.infra.stores.outbox import delivery_key, enqueue_delivery, stamp_rows
 from klaviyo_bridge.infra.tables import batches, outbox
 
 _OPEN = (BatchState.SEALED, BatchState.SENDING, BatchState.ACCEPTED)

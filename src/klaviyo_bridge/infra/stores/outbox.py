@@ -12,7 +12,6 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from klaviyo_bridge.domain.event import Event
 from klaviyo_bridge.domain.outbox import (
     WAITS_FOR,
     BatchState,
@@ -27,11 +26,11 @@ from klaviyo_bridge.domain.outbox import (
     WaitingRow,
 )
 from klaviyo_bridge.domain.profile import ProfileChange
-from klaviyo_bridge.domain.values import Json
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores import people
 from klaviyo_bridge.infra.stores.consent_rows import ConsentRows, refuse_erased
+from klaviyo_bridge.infra.stores.news import find_contested, find_news
 from klaviyo_bridge.infra.stores.people import chunks
 from klaviyo_bridge.infra.stores.tombstones import Tombstones
 from klaviyo_bridge.infra.tables import batches, outbox, source_rows
@@ -104,16 +103,24 @@ class OutboxStore:
             erased = self._tombstones.find(connection, account, [change.identity for change in changes])
             buried = [(Kind.PROFILE, tombstone.person_id) for tombstone in erased.values()]
             refuse_erased(connection, account, buried, now=now)
+            living = [index for index in range(len(changes)) if index not in erased]
             changes = [change for index, change in enumerate(changes) if index not in erased]
             marks = [mark for index, mark in enumerate(marks) if index not in erased]
             persons = people.resolve(connection, account, [change.identity for change in changes], now=now)
-            news = _news(connection, account, persons, changes, erases=priority is not Priority.FULL_SYNC)
-            rows = [_change_row(account, change, person, priority, trace, now) for person, change in news]
+            contested = find_contested(connection, account, persons, changes)
+            news = find_news(connection, account, persons, changes, erases=not marks)
+            rows = [
+                _change_row(account, change, persons[index], priority, trace, now, dead_because=contested.get(index))
+                for index, change in news.items()
+                if not marks or index not in contested
+            ]
             if rows:
                 connection.execute(outbox.insert(), rows)
-            _remember(connection, account, marks, persons)
+            kept = [index for index in range(len(marks)) if index not in contested]
+            _remember(connection, account, [marks[i] for i in kept], [persons[i] for i in kept])
         self._notify()
-        return Taken(len(news), len(changes) - len(news), len(erased))
+        left_out = {living[index]: why for index, why in contested.items()} if marks else {}
+        return Taken(len(rows), len(changes) - len(rows) - len(left_out), len(erased), left_out)
 
     def fingerprints(self, account: str, mapping: str, keys: Sequence[str]) -> dict[str, bytes]:
         """What the source rows with these keys looked like when they were last taken."""
@@ -333,58 +340,23 @@ def _count(account: str, state: RowState) -> sa.Select[int]:
     return sa.select(sa.func.count()).where(outbox.c.account == account, outbox.c.state == literal)
 
 
-def _news(
-    connection: sa.Connection, account: str, persons: Sequence[int], changes: Sequence[ProfileChange], *, erases: bool
-) -> list[tuple[int, ProfileChange]]:
-    """Less what both sides agree on and nothing on its way, nor an earlier change of these, will alter.
-
-    Unless it `erases`, a None says nothing of a field that was never agreed on: the NULLs of a first sync must
-    not clear what Klaviyo knows.
-    """
-    known = people.load(connection, persons)
-    busy = open_fields(connection, account, set(persons))
-    news: list[tuple[int, ProfileChange]] = []
-    for person, change in zip(persons, changes, strict=True):
-        altered = busy.setdefault(person, set())
-        base = {name: value for name, value in known[person].base.items() if name not in altered}
-        left = change.beyond(base)
-        if not erases:
-            left = left.without(
-                {name for name in left.cleared if name not in known[person].base and name not in altered}
-            )
-        gained = any(base.get(name) != value for name, value in left.identity.known().items())
-        if not left.empty or gained or not known[person].base:
-            news.append((person, left))
-            altered.update(left.fields())
-    return news
-
-
-def open_fields(connection: sa.Connection, account: str, persons: set[int]) -> dict[int, set[str]]:
-    """Per person the profile fields that rows on their way will still write."""
-    query = sa.select(outbox.c.person_id, outbox.c.kind, outbox.c.payload).where(
-        outbox.c.account == account, outbox.c.kind.in_([Kind.PROFILE, Kind.EVENT])
-    )
-    found: dict[int, set[str]] = {}
-    for state in (RowState.WAITING, RowState.BATCHED):
-        in_state = query.where(outbox.c.state == sa.literal_column(f"'{state}'", sa.String))
-        for chunk in chunks(sorted(persons)):
-            for row in connection.execute(in_state.where(outbox.c.person_id.in_(chunk))):
-                found.setdefault(row.person_id, set()).update(written_by(Kind(row.kind), row.payload))
-    return found
-
-
-def written_by(kind: Kind, payload: bytes) -> dict[str, Json]:
-    """The profile fields a row writes: an event may bring some along."""
-    if kind is Kind.EVENT:
-        return Event.load(payload).profile.fields()
-    return ProfileChange.load(payload).fields() if kind is Kind.PROFILE else {}
-
-
 def _change_row(
-    account: str, change: ProfileChange, person: int, priority: Priority, trace: str | None, now: datetime
+    account: str,
+    change: ProfileChange,
+    person: int,
+    priority: Priority,
+    trace: str | None,
+    now: datetime,
+    *,
+    dead_because: str | None,
 ) -> dict[str, Any]:
+    """A row to wait; or, where sending it would change somebody else's profile, a dead letter from the start."""
     row = NewRow(kind=Kind.PROFILE, identity=change.identity, payload=change.dump(), priority=priority, trace=trace)
-    return _stored(account, row, person, now)
+    waits = {**_stored(account, row, person, now), "settled_at": None, "reason": None, "detail": None}
+    if dead_because is None:
+        return waits
+    ended = {"state": RowState.DEAD, "settled_at": now, "reason": "identifier_taken", "detail": dead_because}
+    return {**waits, **ended}
 
 
 def _remember(connection: sa.Connection, account: str, marks: Sequence[SourceMark], persons: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ from klaviyo_bridge.infra.tables import identifiers, people
 CHUNK = 500  # values in one IN list: well under every database's bound
 T = TypeVar("T")
 Name = tuple[str, str]  # kind and value of an identifier
+Holdings = dict[int, dict[str, set[str]]]  # person -> kind of identifier -> values
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
@@ -28,14 +29,16 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
 def resolve(connection: sa.Connection, account: str, identities: Sequence[Identity], *, now: datetime) -> list[int]:
     """The person each identity names, in order; unknown ones are created.
 
-    The strongest identifier that is known decides (Klaviyo's id, external id, email, phone). The others are
-    added to that person where nobody holds them yet; one that somebody else holds stays where it is, so that
-    two persons are never mixed.
+    The strongest identifier that is known decides (Klaviyo's id, external id, email, phone), unless that person
+    holds another value of a stronger one: two customers with one address are two persons. The others are added
+    to that person where nobody holds them yet; one that somebody else holds stays where it is.
     """
     named = [_names(identity) for identity in identities]
-    held = _owners(connection, account, {name for names in named for name in names})
+    held = owners_of(connection, account, {name for names in named for name in names})
     owners = dict(held)
-    found = [_claim(names, owners, newcomer=-index - 1) for index, names in enumerate(named)]
+    doubtful = {held[name] for names in named if names[0] not in held for name in names if name in held}
+    holdings = _holdings(connection, doubtful)
+    found = [_claim(names, owners, holdings, newcomer=-index - 1) for index, names in enumerate(named)]
     created = _create(connection, account, sorted({person for person in found if person < 0}), now=now)
     gained = {name: created.get(person, person) for name, person in owners.items() if name not in held}
     _add_identifiers(connection, account, gained)
@@ -47,10 +50,12 @@ def load(connection: sa.Connection, person_ids: Iterable[int], *, to_change: boo
 
     What is loaded `to_change` stays as it is until the transaction ends, so that no other writer's base is lost.
     """
-    query = sa.select(people.c.id, people.c.klaviyo_id, people.c.base, people.c.written).order_by(people.c.id)
+    query = sa.select(
+        people.c.id, people.c.klaviyo_id, people.c.base, people.c.written, people.c.incoming, people.c.seen_at
+    ).order_by(people.c.id)
     query = query.with_for_update() if to_change else query
     return {
-        row.id: Person(row.id, row.klaviyo_id, row.base, row.written)
+        row.id: Person(row.id, row.klaviyo_id, row.base, row.written, row.incoming or {}, row.seen_at)
         for chunk in chunks(sorted(set(person_ids)))
         for row in connection.execute(query.where(people.c.id.in_(chunk)))
     }
@@ -106,11 +111,42 @@ def _free_id(person: Person, held: dict[str, int]) -> str | None:
     return person.klaviyo_id if held.setdefault(person.klaviyo_id, person.id) == person.id else None
 
 
-def _claim(names: Sequence[Name], owners: dict[Name, int], *, newcomer: int) -> int:
-    person = next((owners[name] for name in names if name in owners), newcomer)
+def _claim(names: Sequence[Name], owners: dict[Name, int], holdings: Holdings, *, newcomer: int) -> int:
+    known = (
+        owners[name]
+        for place, name in enumerate(names)
+        if name in owners and not _contradicts(names[:place], name[0], holdings.get(owners[name], {}))
+    )
+    person = next(known, newcomer)
     for name in names:
-        owners.setdefault(name, person)
+        if owners.setdefault(name, person) == person:
+            holdings.setdefault(person, {}).setdefault(name[0], set()).add(name[1])
     return person
+
+
+def _contradicts(stronger: Sequence[Name], matched: str, holding: Mapping[str, set[str]]) -> bool:
+    """Whether a person found by a weaker identifier is somebody else by a stronger one.
+
+    Our own key outranks Klaviyo's id: after a merge at Klaviyo the same customer has another id.
+    """
+    return any(
+        value not in holding[kind]
+        for kind, value in stronger
+        if kind in holding and not (kind == "klaviyo_id" and matched == "external_id")
+    )
+
+
+def _holdings(connection: sa.Connection, persons: set[int]) -> Holdings:
+    """Every identifier of these persons, by kind."""
+    found: Holdings = {}
+    for chunk in chunks(sorted(persons)):
+        ours = sa.select(identifiers.c.person_id, identifiers.c.kind, identifiers.c.value)
+        theirs = sa.select(people.c.id, sa.literal("klaviyo_id"), people.c.klaviyo_id)
+        named = [*connection.execute(ours.where(identifiers.c.person_id.in_(chunk)))]
+        linked = theirs.where(people.c.id.in_(chunk), people.c.klaviyo_id.is_not(None))
+        for person, kind, value in [*named, *connection.execute(linked)]:
+            found.setdefault(person, {}).setdefault(kind, set()).add(value)
+    return found
 
 
 def _names(identity: Identity) -> list[Name]:
@@ -118,7 +154,8 @@ def _names(identity: Identity) -> list[Name]:
     return [("klaviyo_id", identity.klaviyo_id), *ours] if identity.klaviyo_id else ours
 
 
-def _owners(connection: sa.Connection, account: str, names: set[Name]) -> dict[Name, int]:
+def owners_of(connection: sa.Connection, account: str, names: set[Name]) -> dict[Name, int]:
+    """Who holds these identifiers; those nobody holds are left out."""
     by_kind: dict[str, list[str]] = {}
     for kind, value in sorted(names):
         by_kind.setdefault(kind, []).append(value)

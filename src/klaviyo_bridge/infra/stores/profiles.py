@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from klaviyo_bridge.domain.consent import Channel, Consent, current
-from klaviyo_bridge.domain.profile import Identity, Person
+from klaviyo_bridge.domain.profile import Identity
 from klaviyo_bridge.infra.database import Database
-from klaviyo_bridge.infra.stores import ledger, people
-from klaviyo_bridge.infra.stores.outbox import open_fields
+from klaviyo_bridge.infra.stores import ledger
 from klaviyo_bridge.infra.stores.tombstones import Tombstones
 
 
@@ -25,29 +23,6 @@ class ProfileStore:
         self._database = database
         self._clock = clock
         self._tombstones = tombstones or Tombstones(b"")
-
-    def match(self, account: str, identities: Sequence[Identity]) -> list[Person]:
-        """The person each identity names, in order; strangers are made known."""
-        with self._database.write() as connection:
-            self._database.lock(connection, f"people:{account}")
-            ids = people.resolve(connection, account, identities, now=self._clock())
-            known = people.load(connection, ids)
-        return [known[person_id] for person_id in ids]
-
-    def open_fields(self, account: str, person_ids: set[int]) -> dict[int, set[str]]:
-        """Per person the fields that rows on their way to Klaviyo will still write."""
-        with self._database.read() as connection:
-            return open_fields(connection, account, person_ids)
-
-    def agree(self, agreed: Mapping[int, Mapping[str, Any]], klaviyo_ids: Mapping[int, str]) -> None:
-        """Both sides now hold these values; the persons are these profiles at Klaviyo."""
-        with self._database.write() as connection:
-            known = people.load(connection, agreed)
-            persons = [
-                Person(person.id, klaviyo_ids.get(person.id), {**person.base, **agreed[person.id]}, person.written)
-                for person in known.values()
-            ]
-            people.save(connection, persons, now=self._clock())
 
     def record_consent(
         self, account: str, records: Mapping[int, Sequence[Consent]]

@@ -60,6 +60,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", name=op.f("pk_breakers")),
     )
     op.create_table(
+        "conflicts",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("mapping", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("field", sa.String(length=255), nullable=False),
+        sa.Column("winner", sa.String(length=12), nullable=False),
+        sa.Column("because", sa.String(length=64), nullable=False),
+        sa.Column("ours", sa.Text(), nullable=True, comment="masked"),
+        sa.Column("theirs", sa.Text(), nullable=True, comment="masked"),
+        sa.Column("ours_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("theirs_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_conflicts_account", "conflicts", ["account", "id"], unique=False)
+    op.create_table(
         "consent_records",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
@@ -235,10 +253,51 @@ def upgrade() -> None:
             nullable=False,
             comment="field -> id of the outbox row that wrote it last",
         ),
+        sa.Column(
+            "incoming",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=True,
+            comment="field -> value of Klaviyo's that is being written to the application",
+        ),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Klaviyo's `updated` of the newest read that was merged",
+        ),
+        sa.Column(
+            "recheck_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="set while a field could not be merged: read the profile again",
+        ),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_people")),
     )
     op.create_index("ix_people_klaviyo", "people", ["account", "klaviyo_id"], unique=True)
+    op.create_index(
+        "ix_people_recheck",
+        "people",
+        ["account", "recheck_at"],
+        unique=False,
+        sqlite_where=sa.text("recheck_at IS NOT NULL"),
+        postgresql_where=sa.text("recheck_at IS NOT NULL"),
+    )
+    op.create_table(
+        "refusals",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("mapping", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=12), nullable=False, comment="refused, omitted, contested or unwritable"),
+        sa.Column(
+            "problems",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=False,
+            comment="[[where, what], …], without the person's data",
+        ),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("account", "mapping", "key", "kind", name=op.f("pk_refusals")),
+    )
     op.create_table(
         "source_rows",
         sa.Column("account", sa.String(length=64), nullable=False),
@@ -248,6 +307,25 @@ def upgrade() -> None:
         sa.Column("person_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account", "mapping", "key", name=op.f("pk_source_rows")),
     )
+    op.create_table(
+        "sync_runs",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column(
+            "kind", sa.String(length=12), nullable=False, comment="push, pull or sync; `full` when everything is read"
+        ),
+        sa.Column("state", sa.String(length=12), nullable=False, comment="running, done, stopped, failed or lost"),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "beat_at", sa.DateTime(timezone=True), nullable=False, comment="a running one that stays silent is lost"
+        ),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("counts", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("error", sa.String(length=255), nullable=True, comment="the kind of error, without its text"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sync_runs")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_sync_runs_account", "sync_runs", ["account", "id"], unique=False)
     op.create_table(
         "tombstones",
         sa.Column("account", sa.String(length=64), nullable=False),
@@ -278,7 +356,16 @@ def downgrade() -> None:
     op.drop_table("identifiers")
     op.drop_index("ix_tombstones_person", table_name="tombstones")
     op.drop_table("tombstones")
+    op.drop_index("ix_sync_runs_account", table_name="sync_runs")
+    op.drop_table("sync_runs")
     op.drop_table("source_rows")
+    op.drop_table("refusals")
+    op.drop_index(
+        "ix_people_recheck",
+        table_name="people",
+        sqlite_where=sa.text("recheck_at IS NOT NULL"),
+        postgresql_where=sa.text("recheck_at IS NOT NULL"),
+    )
     op.drop_index("ix_people_klaviyo", table_name="people")
     op.drop_table("people")
     op.drop_index(
@@ -334,6 +421,8 @@ def downgrade() -> None:
     op.drop_table("engagement")
     op.drop_table("cursors")
     op.drop_table("consent_records")
+    op.drop_index("ix_conflicts_account", table_name="conflicts")
+    op.drop_table("conflicts")
     op.drop_table("breakers")
     op.drop_index("ix_batches_state", table_name="batches")
     op.drop_index("ix_batches_job", table_name="batches")
