@@ -208,9 +208,7 @@ def patch_of(meta: JsonObject | None) -> JsonObject | None:
     return within(meta, "patch_properties")
 
 
-def ensure(
-    account: Account, attributes: JsonObject, cause: Cause, *, profile_id: str | None = None
-) -> Profile | None:
+def ensure(account: Account, attributes: JsonObject, cause: Cause, *, profile_id: str | None = None) -> Profile | None:
     """The profile an event or a consent is about, created or updated as needed; None when the id is unknown.
 
     Identifiers that belong to somebody else are left where they are: nobody can be told 409 any more.

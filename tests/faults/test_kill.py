@@ -1,122 +1,98 @@
-"""The bridge as a process, killed at random moments: what was answered 202 arrives, each event once."""
+"""kill -9 of the whole service while it is loaded, judged by the simulator's effect log and a client's ledger."""
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import httpx
 
 from builders import API_KEY
-from klaviyo_simulator.testing import RunningSimulator, running_simulator
+from klaviyo_simulator.testing import RunningSimulator
+from programs import UpProcess, bridge_environment
 from waiting import until
 
-EVENTS, TOGETHER, KILLS = 2_000, 40, 4
-SEED = 20261124
+EVENTS = 2_000
+CLIENTS = 4
+KILLS = 4
 
 
-class Service:
-    """`klaviyo-bridge up`, which may die and be started again."""
+class Clients:
+    """Report events 0 to EVENTS - 1 over HTTP, each again and again until it is acknowledged."""
 
-    def __init__(self, klaviyo: RunningSimulator, database_url: str, folder: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._log = folder / "bridge.log"
-        self._folder = folder
-        self._port = port
-        self._environment = {
-            **os.environ,
-            "KLAVIYO_PRIVATE_KEY": klaviyo.key,
-            "BRIDGE_KLAVIYO_HOST": klaviyo.url,
-            "BRIDGE_DATABASE_URL": database_url,
-            "BRIDGE_API_KEYS": API_KEY,
-            "BRIDGE_PULL_EVERY": "3600",
-            "BRIDGE_PUSH_EVERY": "3600",
-        }
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._next = iter(range(EVENTS))
+        self._lock = threading.Lock()
+        self.acknowledged: set[int] = set()
+        self._threads = [threading.Thread(target=self._report_all) for _ in range(CLIENTS)]
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "klaviyo_bridge", "up", "--port", str(self._port)],
-                cwd=self._folder,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
-        until(self._answers, seconds=60)
+        for thread in self._threads:
+            thread.start()
 
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
-    def post(self, events: list[dict[str, object]]) -> bool:
-        """Whether the service promised to deliver them."""
+    def _report_all(self) -> None:
+        with httpx.Client(base_url=self._url, headers={"Authorization": f"Bearer {API_KEY}"}) as http:
+            while (number := self._take()) is not None:
+                while not self._report(http, number):
+                    time.sleep(0.05)
+                with self._lock:
+                    self.acknowledged.add(number)
+
+    def _take(self) -> int | None:
+        with self._lock:
+            return next(self._next, None)
+
+    @staticmethod
+    def _report(http: httpx.Client, number: int) -> bool:
+        body = {
+            "metric": "Placed Order",
+            "profile": {"email": f"customer{number % 300}@example.com"},
+            "unique_id": f"order-{number}",
+            "value": number,
+        }
         try:
-            answer = httpx.post(
-                f"{self.url}/v1/events", json=events, headers={"Authorization": f"Bearer {API_KEY}"}, timeout=10
-            )
-        except httpx.TransportError:
-            return False
-        assert answer.status_code in (202, 503), answer.text
-        return answer.status_code == 202
-
-    def open_rows(self) -> int:
-        report = httpx.get(f"{self.url}/health", timeout=10).json()
-        return report["waiting"] + report["batched"]
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()[-2_000:]
-        try:
-            return httpx.get(f"{self.url}/health/live", timeout=2).status_code == 200
+            return http.post("/v1/events", json=body).status_code == 202
         except httpx.TransportError:
             return False
 
 
-def test_two_thousand_events_survive_kills_and_arrive_once(database_url: str, tmp_path: Path) -> None:
-    chance = random.Random(SEED)
-    events = [
-        {"metric": "Placed Order", "unique_id": f"order-{n}", "profile": {"email": f"p{n % 500}@example.com"}}
-        for n in range(EVENTS)
-    ]
-    with running_simulator() as klaviyo:
-        service = Service(klaviyo, database_url, tmp_path, _free_port())
-        service.start()
-        try:
-            _post_all_between_kills(service, events, chance)
-            until(lambda: service.open_rows() == 0, seconds=90)
-        finally:
-            service.kill()
+def test_after_kills_every_acknowledged_event_arrived_exactly_once(
+    klaviyo: RunningSimulator, database_url: str, tmp_path: Path, unused_port: int
+) -> None:
+    chance = random.Random(7)
+    environment = bridge_environment(klaviyo, tmp_path, BRIDGE_DATABASE_URL=database_url)
+    up = UpProcess(tmp_path, unused_port, environment)
+    clients = Clients(up.url)
+    up.start()
+    clients.start()
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.2, 1.5))
+        up.kill()
+        up.start()
+    clients.join()
+    try:
+        until(lambda: _nothing_open(up), seconds=60)
         klaviyo.control.settle()
-        stored = klaviyo.control.effects(kind="event.stored", limit=10 * EVENTS)
+    finally:
+        up.stop()
 
-    ids = [effect["values"]["unique_id"] for effect in stored if effect["values"].get("unique_id")]
-    orders = [unique_id for unique_id in ids if unique_id.startswith("order-")]
-    assert len(orders) == EVENTS
-    assert set(orders) == {str(event["unique_id"]) for event in events}
-
-
-def _post_all_between_kills(service: Service, events: list[dict[str, object]], chance: random.Random) -> None:
-    """Everything is promised at last; the service is killed on the way, and once more while it drains."""
-    parts = [events[start : start + TOGETHER] for start in range(0, EVENTS, TOGETHER)]
-    deadly = set(chance.sample(range(1, len(parts)), KILLS - 1))
-    for number, part in enumerate(parts):
-        if number in deadly:
-            time.sleep(chance.uniform(0, 0.5))  # the moment is what varies, nothing is awaited
-            service.kill()
-            service.start()
-        until(lambda part=part: service.post(part), seconds=60)
-    time.sleep(chance.uniform(0, 0.5))
-    service.kill()
-    service.start()
+    effects = klaviyo.control.effects(kind="event.stored", limit=100_000)
+    arrived = Counter(str(effect["values"]["unique_id"]) for effect in effects)
+    orders = {key: count for key, count in arrived.items() if key.startswith("order-")}
+    assert len(clients.acknowledged) == EVENTS
+    assert set(orders) == {f"order-{number}" for number in range(EVENTS)}
+    assert set(orders.values()) == {1}
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _nothing_open(up: UpProcess) -> bool:
+    report = httpx.get(f"{up.url}/health", timeout=10).json()
+    assert report["dead"] == 0, report
+    return report["waiting"] == 0 and report["batched"] == 0

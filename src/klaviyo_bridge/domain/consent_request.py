@@ -73,16 +73,14 @@ class ConsentRequest:
     def load(cls, payload: bytes) -> Self:
         fields: dict[str, Any] = orjson.loads(payload)
         given = fields["consented_at"]
-        return cls(
-            **{
-                **fields,
-                "kind": Kind(fields["kind"]),
-                "identity": Identity(**fields["identity"]),
-                "at": datetime.fromisoformat(fields["at"]),
-                "channels": tuple(Channel(channel) for channel in fields["channels"]),
-                "consented_at": datetime.fromisoformat(given) if given else None,
-            }
-        )
+        fields |= {
+            "kind": Kind(fields["kind"]),
+            "identity": Identity(**fields["identity"]),
+            "at": datetime.fromisoformat(fields["at"]),
+            "channels": tuple(Channel(channel) for channel in fields["channels"]),
+            "consented_at": datetime.fromisoformat(given) if given else None,
+        }
+        return cls(**fields)
 
 
 def refusal(request: ConsentRequest, records: Iterable[Consent]) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -27,6 +28,8 @@ MAX_DELIVERY: Final = 5_000_000  # bytes: a thousand events of ordinary size
 MAX_FLOW_CALL: Final = 500_000
 READ_SECONDS: Final = 10.0  # in which a body has to arrive
 QUICK: Final = 65_536  # bytes that are verified without a thread of their own
+
+log = structlog.get_logger(__name__)
 
 Submit = Callable[[Sequence[WebhookEvent]], Future[None]]
 ReadBody = Callable[[Request, int], Awaitable[bytes]]
@@ -96,7 +99,15 @@ class _Door:
         except BridgeError as error:
             self._senders.refused(sender)
             return _refusal(error)
-        await asyncio.wrap_future(self._submit(events))
+        return await self._store(events)
+
+    async def _store(self, events: Sequence[WebhookEvent]) -> Response:
+        """200 once the events are on disk; 503 for whatever keeps them from it, so that Klaviyo sends again."""
+        try:
+            await asyncio.wrap_future(self._submit(events))
+        except Exception as error:  # noqa: BLE001  # the boundary: nothing is acknowledged that is not stored
+            log.error("webhook events are not stored", events=len(events), error=type(error).__name__)
+            return Response(status_code=503, headers={"Retry-After": "5"})
         return Response(status_code=200)
 
     async def _read(self, request: Request, most: int) -> bytes:

@@ -94,14 +94,18 @@ def send_big(http: httpx.Client, content: bytes | Iterator[bytes]) -> int | None
 
 
 MALFORMED = [
-    b"POST /webhooks/klaviyo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    b"Klaviyo-Signature: \xc3\xa9\xff\x80\r\nKlaviyo-Timestamp: \xff\r\nContent-Length: 2\r\n\r\n{}",
+    (
+        b"POST /webhooks/klaviyo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Klaviyo-Signature: \xc3\xa9\xff\x80\r\nKlaviyo-Timestamp: \xff\r\nContent-Length: 2\r\n\r\n{}"
+    ),
     b"POST /webhooks/klaviyo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n{}",
     b"POST /webhooks/klaviyo HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n{}",
     b"POST /webhooks/klaviyo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     b"POST /webhooks/klaviyo HTTP/1.1\r\nHost: x\r\nContent-Type: \xe4\xf6\r\nContent-Length: 2\r\n\r\n{}",
-    b"POST /webhooks/flow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Bridge-Token: \xff\xfe\r\n"
-    b"Content-Length: 2\r\n\r\n{}",
+    (
+        b"POST /webhooks/flow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Bridge-Token: \xff\xfe\r\n"
+        b"Content-Length: 2\r\n\r\n{}"
+    ),
     b"\x00\x01\x02\x03\r\n\r\n",
 ]
 

@@ -234,7 +234,7 @@ def _identities(names: Sequence[Name]) -> list[Identity]:
     for kind, value in names:
         part = next((part for part in parts if kind not in part), None)
         if part is None:
-            part = {}
+            part = dict[str, str]()
             parts.append(part)
         part[kind] = value
     return [Identity(**part) for part in parts if part]

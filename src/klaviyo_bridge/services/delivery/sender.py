@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from klaviyo_bridge.domain.outbox import Batch, Kind, Lane, PlannedBatch, WaitingRow
 from klaviyo_bridge.errors import BridgeError, NotAuthorized, OutcomeUnknown, Unavailable
+from klaviyo_bridge.services.delivery.consent_planner import REQUESTS_AT_ONCE, plan_consent
 from klaviyo_bridge.services.delivery.lanes import LaneSender, Outcome
 from klaviyo_bridge.services.delivery.planner import Policy, Situation, plan_events, plan_profiles
 from klaviyo_bridge.services.delivery.steps import Checkpoint, Step, unwatched
@@ -27,6 +28,7 @@ class PlanningLike(Protocol):
 
     def waiting(self, kind: Kind, limit: int, *, size: int) -> Iterator[WaitingRow]: ...
     def waiting_of(self, persons: Sequence[int]) -> Iterator[WaitingRow]: ...
+    def consent_requests(self, limit: int) -> list[WaitingRow]: ...
     def open_batches(self) -> Mapping[Lane, int]: ...
     def seal(self, planned: PlannedBatch) -> str: ...
 
@@ -52,6 +54,7 @@ class Accounts(Protocol):
 
     def stopped(self, account: str) -> str | None: ...
     def stop(self, account: str, because: str) -> None: ...
+    def resume(self, account: str) -> None: ...
 
 
 class DeliveryRecorder(Protocol):
@@ -89,12 +92,24 @@ class Delivery:
         self._jitter = jitter
         self._checkpoint = checkpoint
 
+    def resume(self) -> None:
+        """Send again for a stopped account; what was put back follows within half a minute."""
+        self._accounts.resume(self._account)
+
     def plan(self) -> int:
         """Seal what can go now; returns the number of batches. Nothing is planned for a stopped account."""
         if self._accounts.stopped(self._account) is not None:
             return 0
         with self._outbox.planning(self._account) as planning:
-            return 0 if planning is None else self._plan(planning)
+            return 0 if planning is None else self._plan_consent(planning) + self._plan(planning)
+
+    def _plan_consent(self, planning: PlanningLike) -> int:
+        """Requests about consent go first."""
+        rows = planning.consent_requests(REQUESTS_AT_ONCE)
+        planned = list(plan_consent(rows, planning.open_batches())) if rows else []
+        for batch in planned:
+            planning.seal(batch)
+        return len(planned)
 
     def _plan(self, planning: PlanningLike) -> int:
         situation = Situation(self._clock(), self._policy, planning.open_batches())

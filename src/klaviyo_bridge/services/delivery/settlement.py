@@ -73,7 +73,7 @@ class Settlement:
 
     def settle(self) -> int:
         """Ask once about every accepted batch; returns how many still wait. One list call serves for many."""
-        open_batches = self._batches.accepted(self._account)
+        open_batches = [batch for batch in self._batches.accepted(self._account) if batch.lane is Lane.IMPORT]
         if not open_batches or self._accounts.stopped(self._account) is not None:
             return len(open_batches)
         with self._batches.settling(self._account) as mine:
