@@ -231,6 +231,7 @@ def _build(
     bell = Bell()
     cursors = CursorStore(database, clock=clock)
     tombstones = Tombstones(_erasure_key(settings, cursors))
+    people = ProfileStore(database, clock=clock, tombstones=tombstones)
     outbox = OutboxStore(database, engine, queue_of=_queue_of, notify=bell.ring, clock=clock, tombstones=tombstones)
     ledger = ConsentStore(database, tombstones=tombstones, notify=bell.ring, clock=clock)
     batches = BatchStore(database, engine, queue_of=_queue_of, clock=clock)

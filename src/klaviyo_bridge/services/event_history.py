@@ -10,7 +10,7 @@ from klaviyo_bridge.domain.event import Event
 from klaviyo_bridge.domain.event_mapping import EventMapping, HistoryRow
 from klaviyo_bridge.errors import InvalidPayload, NotFound, Problem
 from klaviyo_bridge.services.event_tracker import EventTracker
-from klaviyo_bridge.services.profile_sync import Cursors
+from klaviyo_bridge.services.profile_push import Cursors
 
 PAGE = 1_000
 

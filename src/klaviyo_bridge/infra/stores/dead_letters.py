@@ -15,7 +15,7 @@ from klaviyo_bridge.domain.outbox import Kind, RowState
 from klaviyo_bridge.domain.profile import Identity, ProfileChange
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.stores import people
-from klaviyo_bridge.infra.stores.outbox import written_by
+from klaviyo_bridge.infra.stores.news import written_by
 from klaviyo_bridge.infra.stores.people import chunks
 from klaviyo_bridge.infra.tables import outbox
 
