@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from klaviyo_bridge import errors
 from klaviyo_bridge.api.errors import STATUS
 from klaviyo_bridge.config import ENVIRONMENTS, Settings, variable_of
+from klaviyo_bridge.domain.webhook import CANONICAL, POLLED, POLLED_NAMES
 from klaviyo_bridge.infra.telemetry import INSTRUMENTS
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs/reference/settings.md": settings_page(),
         ROOT / "docs/reference/errors.md": errors_page(),
         ROOT / "docs/reference/metrics.md": metrics_page(),
+        ROOT / "docs/reference/webhook-names.md": webhook_names_page(),
         ROOT / ".env.example": env_example(),
     }
 
@@ -54,6 +56,28 @@ def settings_page() -> str:
             "| environment | defaults |",
             "|---|---|",
             *environments,
+            "",
+        ]
+    )
+
+
+def webhook_names_page() -> str:
+    rows = [
+        f"| `{name}` | {', '.join(f'`{metric}`' for metric in metrics) or 'none'} |"
+        + (f" as `{POLLED}{name}` |" if name in POLLED_NAMES else " as the events themselves |")
+        for name, metrics in CANONICAL.items()
+    ]
+    return "\n".join(
+        [
+            "# Names of webhook events",
+            "",
+            "Klaviyo's topics are `event:<integration>.<metric>`; there is no `profile.updated` or `campaign.sent`",
+            "among them. These are our names, and the metrics behind `event:klaviyo.` and `flow:` that stand for them.",
+            "A `campaign.*` name wants an event about a message that is not a flow's.",
+            "",
+            "| name | metrics | polled |",
+            "|---|---|---|",
+            *rows,
             "",
         ]
     )

@@ -11,6 +11,7 @@ from klaviyo_simulator.testing import RunningSimulator
 
 API_KEY = "test-api-key-0123456789"
 WEBHOOK_SECRET = "test-webhook-secret-0123456789"
+FLOW_TOKEN = "test-flow-token-0123456789"
 
 
 def some_settings(klaviyo: RunningSimulator | None = None, *, database_url: str, **rest: Any) -> Settings:

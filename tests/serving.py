@@ -10,7 +10,7 @@ from datetime import timedelta
 import uvicorn
 from fastapi import FastAPI
 
-from builders import API_KEY, WEBHOOK_SECRET
+from builders import API_KEY, FLOW_TOKEN, WEBHOOK_SECRET
 from klaviyo_bridge.api.app import create_app
 from klaviyo_bridge.bridge import Bridge
 from waiting import until
@@ -34,5 +34,9 @@ def serving(app: FastAPI) -> Generator[str]:
 def app_of(bridge: Bridge) -> FastAPI:
     """The service over `bridge`, with the keys of `builders`."""
     return create_app(
-        bridge, api_keys=[API_KEY], webhook_secrets=[WEBHOOK_SECRET], webhook_tolerance=timedelta(seconds=300)
+        bridge,
+        api_keys=[API_KEY],
+        webhook_secrets=[WEBHOOK_SECRET],
+        webhook_tolerance=timedelta(seconds=300),
+        flow_tokens=[FLOW_TOKEN],
     )

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from klaviyo_bridge.config import MappingSettings, Settings
+from klaviyo_bridge.config import EventSettings, MappingSettings, Settings
 from klaviyo_bridge.domain.consent import Channel
 from klaviyo_bridge.domain.event import Event
+from klaviyo_bridge.domain.event_mapping import EventMapping
 from klaviyo_bridge.domain.mapping import Direction, FieldRule, Owner, TableMapping, is_field
 from klaviyo_bridge.domain.outbox import Lane
 from klaviyo_bridge.domain.profile import ProfileChange
 from klaviyo_bridge.domain.webhook import WebhookEvent
 from klaviyo_bridge.errors import ConfigError, Problem
+from klaviyo_bridge.infra.cache import open_cache
 from klaviyo_bridge.infra.database import Database, open_database
 from klaviyo_bridge.infra.engine import Argument, Engine, Queue, open_engine
+from klaviyo_bridge.infra.event_source import EventSource, open_event_source
 from klaviyo_bridge.infra.migrate import is_current, migrate
 from klaviyo_bridge.infra.source import Source, open_source
 from klaviyo_bridge.infra.stores.batches import BatchStore
 from klaviyo_bridge.infra.stores.breaker_store import SQLBreakerStore
+from klaviyo_bridge.infra.stores.consent import ConsentStore
 from klaviyo_bridge.infra.stores.cursors import AccountStore, CursorStore
+from klaviyo_bridge.infra.stores.dead_letters import DeadLetterStore
 from klaviyo_bridge.infra.stores.engagement import EngagementStore
 from klaviyo_bridge.infra.stores.gate_store import SQLGateStore
 from klaviyo_bridge.infra.stores.inbox import InboxStore
 from klaviyo_bridge.infra.stores.outbox import OutboxStore
 from klaviyo_bridge.infra.stores.profiles import ProfileStore
+from klaviyo_bridge.infra.stores.tombstones import Tombstones
 from klaviyo_bridge.infra.stores.vitals import VitalsStore
 from klaviyo_bridge.infra.telemetry import Recorder, Telemetry, open_telemetry
 from klaviyo_bridge.jobs.bell import Bell
@@ -39,26 +46,44 @@ from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 from klaviyo_bridge.klaviyo.breaker import Breaker
 from klaviyo_bridge.klaviyo.gate import Gate
 from klaviyo_bridge.klaviyo.session import Session
+from klaviyo_bridge.services.consent import ConsentKeeper
+from klaviyo_bridge.services.dead_letters import DeadLetters
+from klaviyo_bridge.services.delivery.consent_lanes import consent_lanes
+from klaviyo_bridge.services.delivery.consent_settlement import ConsentSettlement
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
+from klaviyo_bridge.services.delivery.steps import Checkpoint, unwatched
 from klaviyo_bridge.services.doctor import Doctor
 from klaviyo_bridge.services.engagement import Engagement
+from klaviyo_bridge.services.event_history import EventHistory
 from klaviyo_bridge.services.event_poll import EventPoll
 from klaviyo_bridge.services.event_tracker import EventTracker
 from klaviyo_bridge.services.health import Health
 from klaviyo_bridge.services.inbox import Inbox
 from klaviyo_bridge.services.ingest import GroupCommit
+from klaviyo_bridge.services.list_manager import ListManager
 from klaviyo_bridge.services.profile_merge import ProfileMerge
 from klaviyo_bridge.services.profile_sync import ProfileSync
+from klaviyo_bridge.services.segment_query import SegmentQuery
 from klaviyo_bridge.services.vital_signs import VitalSigns, readings
 from klaviyo_bridge.services.webhook_subscriptions import Subscriptions
 from klaviyo_bridge.webhooks.handlers import campaign_events, profile_events
 from klaviyo_bridge.webhooks.router import Router
 
 PLAN = "plan"
+ERASURE_KEY = "erasure-key"
 STRANDED_AFTER = timedelta(minutes=15)
-_QUEUES = {Lane.UPSERT: QueueName.LIVE, Lane.EVENT: QueueName.LIVE}
+_LIVE = (
+    Lane.UPSERT,
+    Lane.EVENT,
+    Lane.SUBSCRIBE,
+    Lane.UNSUBSCRIBE,
+    Lane.SUPPRESS,
+    Lane.UNSUPPRESS,
+    Lane.ERASE,
+)
+_QUEUES: Mapping[Lane, QueueName] = dict.fromkeys(_LIVE, QueueName.LIVE)
 
 
 def now() -> datetime:
@@ -86,12 +111,18 @@ class Bridge:
     inbox_ingest: GroupCommit[WebhookEvent]
     delivery: Delivery
     settlement: Settlement
+    consent: ConsentKeeper
+    consent_settlement: ConsentSettlement
+    lists: ListManager
+    segments: SegmentQuery
+    dead_letters: DeadLetters
     _engine: Engine
     _settings: Settings
     _bell: Bell
     _vitals: VitalsStore
     _signs: VitalSigns
     _rows_wait: Callable[[], bool]
+    history: EventHistory
 
     @contextmanager
     def working(self) -> Generator[Heart]:
@@ -123,7 +154,8 @@ class Bridge:
         return [
             Pulse(PLAN, 0.25, lambda: self.delivery.plan() if self._rows_wait() else 0),
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
-            Pulse("rescue", 60.0, lambda: self.settlement.rescue(older_than=STRANDED_AFTER)),
+            Pulse("settle-consent", 2.0, _quietly(self.consent_settlement.settle)),
+            Pulse("rescue", 5.0, _quietly(lambda: self.settlement.rescue(older_than=STRANDED_AFTER))),
             Pulse("push", settings.push_every, _quietly(self.profiles.push_source)),
             Pulse("pull", settings.pull_every, _quietly(self.profiles.pull)),
             Pulse("inbox", 60.0, self.inbox.tend),
@@ -142,7 +174,9 @@ def _quietly(beat: Callable[[], object]) -> Callable[[], int]:
 
 
 @contextmanager
-def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now, spans: object = None) -> Generator[Bridge]:
+def open_bridge(
+    settings: Settings, *, clock: Callable[[], datetime] = now, checkpoint: Checkpoint = unwatched, spans: object = None
+) -> Generator[Bridge]:
     """Open the database (its schema is brought up to date), the sources and the session; close them at the end.
 
     Nothing is sent before `Bridge.working` or a `worker` process runs. `spans`, an exporter of the
@@ -159,7 +193,11 @@ def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now, span
             stack.enter_context(open_source(mapping.url.get_secret_value(), _table_mapping(mapping)))
             for mapping in settings.mappings
         ]
-        bridge = _build(settings, database, engine, session, sources, telemetry, clock)
+        histories = [
+            stack.enter_context(open_event_source(each.url.get_secret_value(), _event_mapping(each)))
+            for each in settings.events
+        ]
+        bridge = _build(settings, database, engine, session, sources, histories, telemetry, clock, checkpoint)
         stack.enter_context(bridge.profile_ingest.running())
         stack.enter_context(bridge.event_ingest.running())
         stack.enter_context(bridge.inbox_ingest.running())
@@ -172,20 +210,25 @@ def _build(
     engine: Engine,
     session: Session,
     sources: list[Source],
+    event_sources: list[EventSource],
     telemetry: Telemetry,
     clock: Callable[[], datetime],
+    checkpoint: Checkpoint,
 ) -> Bridge:
     account = settings.account
     recorder = telemetry.recorder
     klaviyo = KlaviyoAPI(session)
     bell = Bell()
-    outbox = OutboxStore(database, engine, queue_of=_queue_of, notify=bell.ring, clock=clock)
+    cursors = CursorStore(database, clock=clock)
+    tombstones = Tombstones(_erasure_key(settings, cursors))
+    outbox = OutboxStore(database, engine, queue_of=_queue_of, notify=bell.ring, clock=clock, tombstones=tombstones)
+    ledger = ConsentStore(database, tombstones=tombstones, notify=bell.ring, clock=clock)
     batches = BatchStore(database, engine, queue_of=_queue_of, clock=clock)
     accounts = AccountStore(database, clock=clock)
     accounts.open(account, _fingerprint(settings.klaviyo_private_key.get_secret_value()))
-    cursors = CursorStore(database, clock=clock)
-    people = ProfileStore(database, clock=clock)
-    settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock)
+    people = ProfileStore(database, clock=clock, tombstones=tombstones)
+    settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock, checkpoint=checkpoint)
+    lanes = {**_lanes(klaviyo, settlement, checkpoint), **consent_lanes(klaviyo, ledger, clock=clock)}
     merge = ProfileMerge(account, people, outbox, sources, recorder, clock=clock)
     profiles = ProfileSync(account, outbox, cursors, klaviyo, merge, sources)
     engagement = Engagement(account, EngagementStore(database, clock=clock))
@@ -201,6 +244,9 @@ def _build(
     signs = _vital_signs(settings, vitals, SQLGateStore(database))
     telemetry.watch(lambda: readings(signs.read(), signs.pulses))
     health = Health(account, outbox, accounts, signs, clock=clock)
+    cache = open_cache(
+        settings.cache_url.get_secret_value() if settings.cache_url else None, account, settings.cache_ttl
+    )
     limit = settings.backlog_limit
     return Bridge(
         account=account,
@@ -220,14 +266,20 @@ def _build(
         profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
         event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
         inbox_ingest=GroupCommit(inbox.receive, name="inbox", backlog=inbox.waiting, limit=limit),
-        delivery=Delivery(account, outbox, batches, accounts, _lanes(klaviyo, settlement), recorder),
+        delivery=Delivery(account, outbox, batches, accounts, lanes, recorder, clock=clock, checkpoint=checkpoint),
         settlement=settlement,
+        consent=ConsentKeeper(account, ledger, clock=clock),
+        consent_settlement=ConsentSettlement(account, batches, klaviyo, clock=clock),
+        lists=ListManager(klaviyo, cache, spared=lambda identities: people.erased(account, identities)),
+        segments=SegmentQuery(klaviyo, cache),
+        dead_letters=DeadLetters(account, DeadLetterStore(database, notify=bell.ring, clock=clock)),
         _engine=engine,
         _settings=settings,
         _bell=bell,
         _vitals=vitals,
         _signs=signs,
         _rows_wait=lambda: outbox.oldest_waiting(account) is not None,
+        history=EventHistory(account, events, cursors, event_sources),
     )
 
 
@@ -267,6 +319,10 @@ def _vital_signs(settings: Settings, vitals: VitalsStore, gate: SQLGateStore) ->
     return VitalSigns(settings.account, vitals, allowance, pulses)
 
 
+def _event_mapping(mapping: EventSettings) -> EventMapping:
+    return EventMapping(**mapping.model_dump(exclude={"url"}))
+
+
 def _doctor(
     settings: Settings, session: Session, database: Database, clock: Callable[[], datetime], health: Health
 ) -> Doctor:
@@ -281,12 +337,12 @@ def _doctor(
     )
 
 
-def _lanes(klaviyo: KlaviyoAPI, settlement: Settlement) -> dict[Lane, LaneSender]:
+def _lanes(klaviyo: KlaviyoAPI, settlement: Settlement, checkpoint: Checkpoint) -> dict[Lane, LaneSender]:
     return {
-        Lane.UPSERT: Upserts(klaviyo),
-        Lane.IMPORT: Imports(klaviyo, settlement.reconcile),
-        Lane.EVENT: Events(klaviyo),
-        Lane.EVENTS: BulkEvents(klaviyo),
+        Lane.UPSERT: Upserts(klaviyo, checkpoint=checkpoint),
+        Lane.IMPORT: Imports(klaviyo, settlement.reconcile, checkpoint=checkpoint),
+        Lane.EVENT: Events(klaviyo, checkpoint=checkpoint),
+        Lane.EVENTS: BulkEvents(klaviyo, checkpoint=checkpoint),
     }
 
 
@@ -304,6 +360,15 @@ def _session(settings: Settings, database: Database, recorder: Recorder) -> Sess
 
 def _queue_of(lane: Lane) -> str:
     return _QUEUES.get(lane, QueueName.BULK)
+
+
+def _erasure_key(settings: Settings, cursors: CursorStore) -> bytes:
+    """The key of the hashes that recognise erased people: from the settings, or else made once and kept."""
+    if settings.erasure_key is not None:
+        return settings.erasure_key.get_secret_value().encode()
+    if cursors.get(settings.account, ERASURE_KEY) is None:
+        cursors.put(settings.account, ERASURE_KEY, secrets.token_hex(32))
+    return str(cursors.get(settings.account, ERASURE_KEY)).encode()
 
 
 def _fingerprint(key: str) -> str:

@@ -80,6 +80,24 @@ class MappingSettings(BaseModel):
         return {name: {"column": rule} if isinstance(rule, str) else rule for name, rule in named.items()}
 
 
+class EventSettings(BaseModel):
+    """A query of the application's whose rows are events of one metric."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    url: SecretStr
+    query: str
+    metric: str
+    cursor: str
+    unique_id: str
+    time: str
+    profile: dict[Literal["email", "phone_number", "external_id", "klaviyo_id"], str] = Field(min_length=1)
+    value: str | None = None
+    value_currency: str | None = None
+    properties: dict[str, str] = {}
+
+
 class Settings(BaseSettings):
     """Everything the bridge can be told. Secrets never show in `repr` or logs; each may also come from a file
     named by `NAME_FILE`.
@@ -121,6 +139,12 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("json", description="how log lines look")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
     cache_ttl: float = Field(300.0, ge=0, description="seconds that lists and segments are remembered")
+    cache_url: SecretStr | None = Field(
+        None, description="redis:// URL of a Redis or Valkey to remember lists and segments in; else in process"
+    )
+    erasure_key: Secret | None = Field(
+        None, description="key of the hashes that recognise erased people; else one is made and kept in the database"
+    )
     push_every: float = Field(60.0, gt=0, description="seconds between two looks at the mapped tables")
     pull_every: float = Field(60.0, gt=0, description="seconds between two looks at Klaviyo's changes")
     job_poll: float = Field(
@@ -140,6 +164,7 @@ class Settings(BaseSettings):
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="where traces and metrics go by OTLP over HTTP (extra otel); without it there is /metrics only",
     )
+    events: tuple[EventSettings, ...] = Field((), description="queries whose rows are events; see bridge.toml")
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 
     @field_validator("klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before")
@@ -227,6 +252,6 @@ def _named(location: tuple[int | str, ...]) -> str:
     """A setting as the person wrote it: the variable for simple ones, the path for those in bridge.toml."""
     first, *rest = location
     field = Settings.model_fields.get(str(first))
-    if field is None or first == "mappings":
+    if field is None or first in ("mappings", "events"):
         return ".".join(str(part) for part in location)
     return ".".join([variable_of(field, str(first)), *(str(part) for part in rest)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import socket
 import struct
 import time
@@ -19,6 +20,7 @@ from klaviyo_simulator.door import Answer, Door, Request
 from klaviyo_simulator.faults import Rule
 from klaviyo_simulator.log import BODY_LIMIT, RequestEntry
 from klaviyo_simulator.mischief import AFTER, BEFORE, altered, delay_of, replacing
+from klaviyo_simulator.pages import Pages
 from klaviyo_simulator.simulator import Simulator
 
 Scope = MutableMapping[str, Any]
@@ -31,6 +33,7 @@ LARGEST_BODY = 64 * 1024 * 1024
 LARGE_BODY = 1_000_000
 MOST_LOAD = 20_000
 PATIENCE = 2.0
+LOG = logging.getLogger(__name__)
 TRANSPORT = "klaviyo_simulator.transport"
 
 
@@ -41,6 +44,7 @@ class App:
         self.simulator = simulator
         self._door = Door(simulator)
         self._control = Control(simulator)
+        self._pages = Pages(simulator)
         self._ticker: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +55,8 @@ class App:
             if path.startswith(("/api/", "/client/", "/oauth/")):
                 await self._serve(scope, receive, send)
             else:
-                answer = self._control.answer(
+                page = self._pages.answer(path) if scope["method"] == "GET" else None
+                answer = page or self._control.answer(
                     scope["method"], path, scope["query_string"].decode(), await _read(receive)
                 )
                 await _send(send, answer)
@@ -72,8 +77,15 @@ class App:
 
     async def _tick(self) -> None:
         while True:
-            more = self.simulator.world.scheduler.run_due()
+            more = self._run_due()
             await asyncio.sleep(0 if more else IDLE_SECONDS)
+
+    def _run_due(self) -> bool:
+        try:
+            return self.simulator.world.scheduler.run_due()
+        except Exception:
+            LOG.exception("the simulator failed at accepted work")
+            return True
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -161,10 +173,17 @@ class App:
         new_id = self.simulator.world.ids.uuid
         instead = next((rule for rule in rules if rule.kind in ("status", "html", "body")), None)
         if instead is None:
-            return self._door.answer(request, raw)
+            return self._answer_or_500(request, raw)
         if instead.params.get("effect"):
             self._door.answer(request, raw)
         return replacing(instead, new_id)
+
+    def _answer_or_500(self, request: Request, raw: bytes) -> Answer:
+        try:
+            return self._door.answer(request, raw)
+        except Exception:
+            LOG.exception("the simulator failed on %s %s", request.method, request.path)
+            return self._door.failed()
 
     async def _send_badly(self, scope: Scope, receive: Receive, send: Send, answer: Answer, rules: list[Rule]) -> None:
         bad = next((rule for rule in rules if rule.kind in _BAD_SENDERS), None)

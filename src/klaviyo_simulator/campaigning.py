@@ -1,4 +1,4 @@
-"""Campaigns of the classic model: drafting, sending, cancelling, counting recipients. HTTP is in `resources`."""
+"""Campaigns of the classic model: drafting, sending, cancelling, counting recipients."""
 
 from __future__ import annotations
 

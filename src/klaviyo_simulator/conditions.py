@@ -146,13 +146,13 @@ def _date(wanted: JsonObject, at: float, now: float) -> bool:
         case "in-the-next":
             return now <= at <= now + wanted["quantity"] * span
         case "after":
-            return at > parse_instant(wanted["date"])
+            return at > (_instant(wanted["date"]) or 0)
         case "before":
-            return at < parse_instant(wanted["date"])
+            return at < (_instant(wanted["date"]) or 0)
         case "between-static":
-            return parse_instant(wanted["start"]) <= at <= parse_instant(wanted["end"])
+            return (_instant(wanted["start"]) or 0) <= at <= (_instant(wanted["end"]) or 0)
         case "between":
-            return now - wanted["end"] * span <= at <= now - wanted["start"] * span
+            return now - float(wanted["end"]) * span <= at <= now - float(wanted["start"]) * span
         case _:
             return False
 
@@ -179,12 +179,19 @@ def _text(actual: Any) -> str:
     return "" if actual is None else str(actual)
 
 
+def _found(pattern: Any, actual: Any) -> bool:
+    try:
+        return re.search(_text(pattern), _text(actual)) is not None
+    except re.error:
+        return False
+
+
 _POSITIVE: dict[str, Callable[[Any, Any], bool]] = {
     "equals": lambda actual, wanted: actual == wanted,
-    "contains": lambda actual, wanted: wanted in _text(actual),
-    "starts-with": lambda actual, wanted: _text(actual).startswith(wanted),
-    "ends-with": lambda actual, wanted: _text(actual).endswith(wanted),
-    "regex": lambda actual, wanted: re.search(wanted, _text(actual)) is not None,
+    "contains": lambda actual, wanted: _text(wanted) in _text(actual),
+    "starts-with": lambda actual, wanted: _text(actual).startswith(_text(wanted)),
+    "ends-with": lambda actual, wanted: _text(actual).endswith(_text(wanted)),
+    "regex": lambda actual, wanted: _found(wanted, actual),
     "in": lambda actual, wanted: actual in wanted,
     "greater-than": _ordered(lambda actual, wanted: actual > wanted),
     "greater-than-or-equal": _ordered(lambda actual, wanted: actual >= wanted),

@@ -20,6 +20,7 @@ from klaviyo_simulator.people import change, create
 from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.resources.shapes import event_attributes, profile_attributes
 from klaviyo_simulator.scheduler import APPLY, AUDIENCE, DELIVERY
+from klaviyo_simulator.seeding import Plan, seed
 from klaviyo_simulator.simulator import Simulator
 from klaviyo_simulator.times import iso, iso_micro, parse_instant
 from klaviyo_simulator.tracking import record, store
@@ -93,6 +94,11 @@ def _masked(secret: str) -> str:
 def reset(command: Command) -> JsonObject:
     command.simulator.reset()
     return {"reset": True}
+
+
+def seed_account(command: Command) -> JsonObject:
+    """Add generated people, lists and events; see `seeding.Plan`."""
+    return seed(command.account, Plan.of(dict(command.body)))
 
 
 def show_clock(command: Command) -> JsonObject:
@@ -460,6 +466,7 @@ def _batch(command: Command, webhook: Webhook) -> list[JsonObject]:
 ROUTES = [
     Route("GET", "", show_state),
     Route("POST", "reset", reset),
+    Route("POST", "seed", seed_account),
     Route("GET", "clock", show_clock),
     Route("POST", "clock", move_clock),
     Route("POST", "settle", settle),

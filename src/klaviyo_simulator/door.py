@@ -137,7 +137,12 @@ class Door:
     def _query(self, request: Request) -> Query:
         operation = request.operation
         assert operation is not None
-        return parse_query(request.raw_query, operation.query, strict=self._simulator.world.switches.strict_parameters)
+        return parse_query(
+            request.raw_query,
+            operation.query,
+            operation=operation.id,
+            strict=self._simulator.world.switches.strict_parameters,
+        )
 
     def _take(self, request: Request, query: Query) -> Verdict:
         caller, operation = request.caller, request.operation
@@ -157,6 +162,10 @@ class Door:
     def error(self, error: ApiError, headers: Headers) -> Answer:
         document = error.document(self._simulator.world.ids.uuid)
         return Answer(error.status, orjson.dumps(document), [JSON_API, *headers])
+
+    def failed(self) -> Answer:
+        """500, when the simulator itself has a fault."""
+        return self.error(ApiError(500, Problem(detail="A server error occurred.", code="error")), [])
 
     def throttled(self, retry_after: int) -> Answer:
         """429 with Retry-After alone, as recorded."""

@@ -158,6 +158,7 @@ def enter(account: Account, flow: Flow, profile: Profile, cause: Cause) -> None:
         return
     flow.entered.add(profile.id)
     account.effect("flow.entered", cause, profile_id=profile.id, values={"flow": flow.id, "name": flow.name})
+    account.announce("flow_entered", flow.id, flow.webhook_url, profile)
     for message in flow.messages:
         _schedule(account, flow, message, profile, cause)
 

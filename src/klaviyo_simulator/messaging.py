@@ -17,7 +17,7 @@ from klaviyo_simulator.events import Attribution
 from klaviyo_simulator.log import Cause
 from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.scheduler import AUDIENCE
-from klaviyo_simulator.tracking import record
+from klaviyo_simulator.tracking import credits_of, record
 
 _TAG = re.compile(r"\{\{\s*([\w.]+)[^}]*\}\}")
 
@@ -109,7 +109,6 @@ def _react(account: Account, profile: Profile, sending: Sending, message: Messag
         return
     message.event_id = received.id
     credit = Attribution(received.id, sending.campaign_id, sending.flow_id, sending.message_id)
-    account.areas.setdefault("last_message", {})[profile.id] = (message.time, credit)
     opened = chance.random() < switches.audience_opens
     delay = chance.random() ** 2 * switches.audience_hours * 3600
     if not opened:
@@ -141,6 +140,8 @@ def _later(
             withdraw(account, profile, EMAIL, cause, properties=properties, credit=credit)
             return
         record(account, profile, name, properties, cause, attribution=credit)
+        if name in ("Opened Email", "Clicked Email"):
+            credits_of(account)[profile.id] = (account.now(), credit)
         if name == "Marked Email as Spam":
             suppress(account, profile, cause, reason="SPAM_COMPLAINT")
 

@@ -75,12 +75,17 @@ def page_link(url: str, raw_query: str, cursor: str | None) -> str | None:
 
 
 def _cursor(key: Key, query: Query, *, backward: bool) -> str:
-    parts = [list(key), int(backward), _digest(query)]
+    parts = [list(key), int(backward), _digest(query.fingerprint), _seal(list(key), query)]
     return base64.urlsafe_b64encode(orjson.dumps(parts)).decode()
 
 
-def _digest(query: Query) -> str:
-    return hashlib.sha256(query.fingerprint.encode()).hexdigest()[:8]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _seal(key: list[object], query: Query) -> str:
+    """Ties a cursor to its operation, and shows that nobody made it up."""
+    return _digest(f"{query.operation}:{orjson.dumps(key).decode()}")
 
 
 def _position(query: Query, *, strict: bool) -> _Position | None:
@@ -88,11 +93,13 @@ def _position(query: Query, *, strict: bool) -> _Position | None:
         return None
     cursor = bare_cursor(query.cursor)
     try:
-        key, backward, digest = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        key, backward, digest, seal = orjson.loads(plain)
         position = _Position(tuple(key), bool(backward))
     except (ValueError, TypeError):
         raise wrong_cursor() from None
-    if strict and digest != _digest(query):
+    forged = seal != _seal(key, query)
+    if forged or (strict and digest != _digest(query.fingerprint)):
         raise wrong_cursor()
     return position
 

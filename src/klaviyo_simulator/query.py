@@ -44,15 +44,16 @@ class Query:
     size: int = 0
     cursor: str | None = None
     fingerprint: str = ""
+    operation: str = ""
     extra: dict[str, str] = field(default_factory=dict[str, str])
 
     def condition(self, name: str) -> Condition | None:
         return next((item for item in self.conditions if item.field == name), None)
 
 
-def parse_query(raw: str, spec: QuerySpec, *, strict: bool = True, fixed_size: int = 200) -> Query:
+def parse_query(raw: str, spec: QuerySpec, *, operation: str = "", strict: bool = True, fixed_size: int = 200) -> Query:
     """ApiError 400 names the parameter that is wrong."""
-    query = Query(size=spec.page[0] if spec.page else fixed_size)
+    query = Query(size=spec.page[0] if spec.page else fixed_size, operation=operation)
     if not raw and spec.filter_required is None:
         return query
     for name, value in parse_qsl(raw, keep_blank_values=True):

@@ -103,3 +103,6 @@ class Scheduler:
             next(generator)
         except StopIteration:
             self._running.remove(generator)
+        except BaseException:
+            self._running.remove(generator)
+            raise

@@ -14,6 +14,7 @@ from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.times import parse_instant
 
 KLAVIYO = "klaviyo"
+CREDIT_SECONDS = 5 * 86400
 
 
 def event_time(attributes: JsonObject, received: float) -> int:
@@ -89,6 +90,8 @@ def store(
     if account.events.has(profile.id, metric.id, key):
         account.effect("event.deduplicated", cause, profile_id=profile.id, values=facts)
         return None
+    if attribution is None and metric.integration.key != KLAVIYO:
+        attribution = _credited(account, profile, timestamp)
     event = Event(
         account.world.ids.event(),
         profile_id=profile.id,
@@ -108,6 +111,17 @@ def store(
     account.effect("event.stored", cause, profile_id=profile.id, values={"event": event.id} | facts)
     account.announce("event_stored", event, backfill, cause)
     return event
+
+
+def credits_of(account: Account) -> dict[str, tuple[float, Attribution]]:
+    """The message each person opened or clicked last, and when."""
+    return account.areas.setdefault("credits", {})
+
+
+def _credited(account: Account, profile: Profile, timestamp: int) -> Attribution | None:
+    """The message this event is credited to: opened or clicked within the last five days."""
+    at, credit = credits_of(account).get(profile.id, (0.0, None))
+    return credit if credit is not None and at - 1 <= timestamp <= at + CREDIT_SECONDS else None
 
 
 def record(

@@ -18,6 +18,7 @@ from klaviyo_simulator.errors import JsonObject
 from klaviyo_simulator.events import Event
 from klaviyo_simulator.ids import event_uuid
 from klaviyo_simulator.log import Cause
+from klaviyo_simulator.profiles import Profile
 from klaviyo_simulator.scheduler import DELIVERY
 from klaviyo_simulator.times import http_date, iso, iso_micro
 
@@ -104,7 +105,12 @@ def watch(account: Account, post: Post) -> None:
                 webhook.waiting.append(entry(account, event, topic))
                 _schedule_flush(account, webhook, post)
 
+    def flow_entered(flow_id: str, url: str | None, profile: Profile) -> None:
+        if url is not None:
+            post(account, build_flow_webhook(account, flow_id, url, profile))
+
     account.listen("event_stored", event_stored)
+    account.listen("flow_entered", flow_entered)
 
 
 def entry(account: Account, event: Event, topic: str) -> JsonObject:
@@ -174,15 +180,19 @@ def build(
         "Klaviyo-Timestamp": timestamp,
         "Klaviyo-Webhook-Id": webhook.public_id,
     }
+    return _noted(account, webhook.id, webhook.endpoint_url, body, headers, events=len(batch))
+
+
+def build_flow_webhook(account: Account, flow_id: str, url: str, profile: Profile) -> Delivery:
+    """The webhook action of a flow: unsigned, with the flow's id in a header."""
+    body = orjson.dumps({"profile_id": profile.id, "email": profile.email, "flow_id": flow_id})
+    headers = {"Content-Type": "application/json", "X-Klaviyo-Flow-ID": flow_id}
+    return _noted(account, flow_id, url, body, headers, events=1)
+
+
+def _noted(account: Account, sender: str, url: str, body: bytes, headers: dict[str, str], *, events: int) -> Delivery:
     known = deliveries_of(account)
-    delivery = Delivery(
-        id=len(known) + 1,
-        webhook_id=webhook.id,
-        url=webhook.endpoint_url,
-        body=body,
-        headers=headers,
-        events=len(batch),
-    )
+    delivery = Delivery(id=len(known) + 1, webhook_id=sender, url=url, body=body, headers=headers, events=events)
     known.append(delivery)
     return delivery
 

@@ -14,8 +14,11 @@ from starlette.responses import Response
 from klaviyo_bridge.api import errors
 from klaviyo_bridge.api.auth import require_key
 from klaviyo_bridge.api.bodies import read_body
+from klaviyo_bridge.api.consent import consent_routes
+from klaviyo_bridge.api.dead_letters import dead_letter_routes
 from klaviyo_bridge.api.health import health_routes
 from klaviyo_bridge.api.ingest import ingest_routes
+from klaviyo_bridge.api.lists import list_routes, segment_routes
 from klaviyo_bridge.api.metrics import metrics_routes
 from klaviyo_bridge.api.webhooks import inbox_routes, subscription_routes
 from klaviyo_bridge.bridge import Bridge, now
@@ -44,6 +47,9 @@ def create_app(
     app.add_exception_handler(BridgeError, errors.answer)
     app.add_exception_handler(Exception, _unexpected)
     app.include_router(ingest_routes(bridge, require_key(api_keys)))
+    for routes in (consent_routes, list_routes, segment_routes):
+        app.include_router(routes(bridge, require_key(api_keys)))
+    app.include_router(dead_letter_routes(bridge, require_key(api_keys)))
     app.include_router(health_routes(bridge))
     app.include_router(metrics_routes(bridge))
     app.include_router(subscription_routes(bridge, require_key(api_keys)))

@@ -11,6 +11,7 @@ from klaviyo_bridge.errors import InvalidPayload, Problem
 
 MAX_BODY = 5_000_000  # bytes, as Klaviyo's own bound
 MAX_ITEMS = 10_000
+NDJSON = "application/x-ndjson"
 
 
 class BodyTooLarge(InvalidPayload):
@@ -33,20 +34,33 @@ async def read_body(request: Request, *, most: int = MAX_BODY) -> bytes:
 
 
 async def read_items(request: Request, *, name: str) -> tuple[list[dict[str, Any]], bool]:
-    """The objects in the body (one, or an array of up to 10,000), and whether it was an array.
+    """The objects in the body (one; an array of up to 10,000; or as many lines of `application/x-ndjson`), and
+    whether there could have been several.
 
     Raises `InvalidPayload` for anything else.
     """
     body = await read_body(request)
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidPayload(problems=[Problem("body", f"is not JSON: {error.msg} at byte {error.pos}")]) from None
-    many = isinstance(document, list)
-    items = cast(list[Any], document if many else [document])
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == NDJSON:
+        items, many = _lines(body), True
+    else:
+        document = _parsed(body, "body")
+        many = isinstance(document, list)
+        items = cast(list[Any], document if many else [document])
     if len(items) > MAX_ITEMS:
         raise InvalidPayload(problems=[Problem("body", f"holds {len(items)} {name}; at most {MAX_ITEMS} fit")])
     wrong = [index for index, item in enumerate(items) if not isinstance(item, dict)]
     if wrong:
         raise InvalidPayload(problems=[Problem(f"{name}[{index}]", "is not an object") for index in wrong[:100]])
     return items, many
+
+
+def _lines(body: bytes) -> list[Any]:
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    return [_parsed(line, f"line {number}") for number, line in enumerate(lines[: MAX_ITEMS + 1], start=1)]
+
+
+def _parsed(text: bytes, where: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidPayload(problems=[Problem(where, f"is not JSON: {error.msg} at byte {error.pos}")]) from None

@@ -71,7 +71,9 @@ PROBLEM: dict[str, Any] = {
 def body_of(item: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI request body of a route that takes one item or an array."""
     schema = {"oneOf": [item, {"type": "array", "items": item, "maxItems": 10_000}]}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    lines = {"schema": {"type": "string", "description": "one item a line"}}
+    content = {"application/json": {"schema": schema}, "application/x-ndjson": lines}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -82,7 +84,9 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _MEANING = {
     401: "No key, or one that is not known",
+    404: "There is no such thing",
     413: "The body is too large",
     422: "A field is wrong; nothing was taken",
+    502: "Klaviyo does not accept our key",
     503: "Not now; nothing was taken. See Retry-After",
 }

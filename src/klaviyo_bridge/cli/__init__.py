@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from klaviyo_bridge.cli import consent, dead_letters, events, lists
+from klaviyo_bridge.cli.webhook_commands import app as webhooks_app
+
 app = typer.Typer(
     name="klaviyo-bridge",
     help="Keeps an application's database and Klaviyo in step, both ways.",
@@ -18,9 +21,27 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: Rich alone would double the time of --help
 )
 
+app.add_typer(consent.app, name="consent")
+app.add_typer(events.app, name="events")
+app.add_typer(lists.app, name="lists")
+app.add_typer(lists.segments, name="segments")
+app.add_typer(webhooks_app)
+app.add_typer(dead_letters.app, name="dead-letters")
+
 Host = Annotated[str | None, typer.Option(help="Address to listen on; else BRIDGE_HOST.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; else BRIDGE_PORT.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+@app.command(epilog="Example: klaviyo-bridge resume")
+def resume() -> None:
+    """Send again for an account that stopped because Klaviyo refused its key."""
+    from klaviyo_bridge.bridge import open_bridge
+    from klaviyo_bridge.config import load_settings
+
+    with open_bridge(load_settings()) as bridge:
+        bridge.delivery.resume()
+    typer.echo("The account is no longer stopped.")
 
 
 @app.command(epilog="Example: klaviyo-bridge up --port 8700")

@@ -161,6 +161,27 @@ def purchase(customer: Mapping[str, object], order: Order) -> list[Mapping[str, 
     return [placed, *ordered]
 
 
+def order_step(
+    customer: Mapping[str, object], order: Order, metric: str, *, at: datetime, **properties: object
+) -> dict[str, object]:
+    """One event about an order, as `event` takes it; once for each order and metric."""
+    return {
+        "metric": metric,
+        "profile": customer,
+        "time": at,
+        "unique_id": order.order_id,
+        "value": order.total,
+        "value_currency": order.currency,
+        "properties": {
+            **order.properties,
+            **{name: value for name, value in properties.items() if value is not None},
+            "OrderId": order.order_id,
+            "ItemNames": [line.name for line in order.lines],
+            "Items": [_item(line) for line in order.lines],
+        },
+    }
+
+
 def _item(line: LineItem) -> dict[str, object]:
     known = {
         "ProductName": line.name,

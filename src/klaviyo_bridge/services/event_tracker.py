@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Protocol
 
-from klaviyo_bridge.domain.event import Event, Order, event, purchase
+from klaviyo_bridge.domain.event import Event, Order, event, order_step, purchase
 from klaviyo_bridge.domain.outbox import Kind, NewRow, Priority, Taken
 from klaviyo_bridge.services.profile_sync import checked
 
@@ -58,6 +59,35 @@ class EventTracker:
         `order_id` makes it once-only, so reporting the same order again is harmless.
         """
         return self.track_many(purchase(customer, order), trace=trace)
+
+    def track_checkout(self, customer: Mapping[str, object], order: Order, *, at: datetime | None = None) -> Tracked:
+        """Started Checkout: `order.order_id` is the checkout's own id, once-only as all of these."""
+        return self.track(order_step(customer, order, "Started Checkout", at=at or order.placed_at))
+
+    def track_fulfilment(self, customer: Mapping[str, object], order: Order, *, at: datetime) -> Tracked:
+        """Fulfilled Order: it was shipped or handed over."""
+        return self.track(order_step(customer, order, "Fulfilled Order", at=at))
+
+    def track_cancellation(
+        self, customer: Mapping[str, object], order: Order, *, at: datetime, reason: str | None = None
+    ) -> Tracked:
+        """Cancelled Order; `reason` becomes the property `Reason`."""
+        return self.track(order_step(customer, order, "Cancelled Order", at=at, Reason=reason))
+
+    def track_refund(
+        self,
+        customer: Mapping[str, object],
+        order: Order,
+        *,
+        at: datetime,
+        amount: Decimal | None = None,
+        refund_id: str | None = None,
+        reason: str | None = None,
+    ) -> Tracked:
+        """Refunded Order: of the whole, or of `amount`. Several refunds of one order need a `refund_id` each."""
+        step = order_step(customer, order, "Refunded Order", at=at, Reason=reason)
+        unique_id = f"{order.order_id}:{refund_id}" if refund_id else order.order_id
+        return self.track({**step, "unique_id": unique_id, "value": order.total if amount is None else amount})
 
     def take(self, events: Sequence[Event], *, trace: str | None = None) -> Tracked:
         """Put checked events on disk."""

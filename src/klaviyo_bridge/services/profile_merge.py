@@ -36,6 +36,7 @@ class People(Protocol):
     """What we know of persons. `infra.stores.profiles.ProfileStore` is one."""
 
     def match(self, account: str, identities: Sequence[Identity]) -> list[Person]: ...
+    def erased(self, account: str, identities: Sequence[Identity]) -> set[int]: ...
     def open_fields(self, account: str, person_ids: set[int]) -> dict[int, set[str]]: ...
     def agree(self, agreed: Mapping[int, Mapping[str, Json]], klaviyo_ids: Mapping[int, str]) -> None: ...
     def record_consent(
@@ -99,6 +100,8 @@ class ProfileMerge:
 
     def absorb(self, profiles: Sequence[RemoteProfile], total: Pulled) -> None:
         """Merge these profiles, as Klaviyo holds them now, and add to the counts of `total`. Safe to repeat."""
+        erased = self._people.erased(self._account, [_identity(profile) for profile in profiles])
+        profiles = [profile for index, profile in enumerate(profiles) if index not in erased]
         meetings = list(self._meetings(profiles))
         consents = self._record_consent(meetings)
         agreed = {meeting.person.id: dict(meeting.theirs) for meeting in meetings}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -28,8 +29,11 @@ MAX_FLOW_CALL: Final = 500_000
 READ_SECONDS: Final = 10.0  # in which a body has to arrive
 QUICK: Final = 65_536  # bytes that are verified without a thread of their own
 
+log = structlog.get_logger(__name__)
+
 Submit = Callable[[Sequence[WebhookEvent]], Future[None]]
 ReadBody = Callable[[Request, int], Awaitable[bytes]]
+Check = Callable[[Request, bytes], list[WebhookEvent]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,7 @@ def webhook_routes(
 ) -> APIRouter:
     """The routes Klaviyo calls. `submit` puts events on disk; its future is done when they are."""
     router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+    door = _Door(submit, read_body, acceptance)
 
     def signed(request: Request, body: bytes) -> list[WebhookEvent]:
         return verify(
@@ -65,44 +70,60 @@ def webhook_routes(
 
     @router.post("/klaviyo", include_in_schema=False)
     async def klaviyo(request: Request) -> Response:
-        return await _take(request, signed, most=MAX_DELIVERY)
+        return await door.take(request, signed, most=MAX_DELIVERY)
 
     @router.post("/flow", include_in_schema=False)
     async def flow(request: Request) -> Response:
-        return await _take(request, from_flow, most=MAX_FLOW_CALL)
+        return await door.take(request, from_flow, most=MAX_FLOW_CALL)
 
-    async def _take(request: Request, check: Callable[[Request, bytes], list[WebhookEvent]], *, most: int) -> Response:
+    return router
+
+
+class _Door:
+    """Takes requests in: bounds first, then the check, then the disk, then the answer."""
+
+    def __init__(self, submit: Submit, read_body: ReadBody, acceptance: Acceptance) -> None:
+        self._submit = submit
+        self._read_body = read_body
+        self._seconds = acceptance.read_seconds
+        self._senders = acceptance.senders
+
+    async def take(self, request: Request, check: Check, *, most: int) -> Response:
         sender = request.client.host if request.client else ""
-        wait = acceptance.senders.wait(sender)
+        wait = self._senders.wait(sender)
         if wait > 0:
             return Response(status_code=429, headers={"Retry-After": str(int(wait) + 1), "Connection": "close"})
         try:
             _check_content_type(request)
-            body = await _read(request, most)
-            events = await _checked(request, body, check)
+            events = await _checked(request, await self._read(request, most), check)
         except BridgeError as error:
-            acceptance.senders.refused(sender)
+            self._senders.refused(sender)
             return _refusal(error)
-        await asyncio.wrap_future(submit(events))
+        return await self._store(events)
+
+    async def _store(self, events: Sequence[WebhookEvent]) -> Response:
+        """200 once the events are on disk; 503 for whatever keeps them from it, so that Klaviyo sends again."""
+        try:
+            await asyncio.wrap_future(self._submit(events))
+        except Exception as error:  # noqa: BLE001  # the boundary: nothing is acknowledged that is not stored
+            log.error("webhook events are not stored", events=len(events), error=type(error).__name__)
+            return Response(status_code=503, headers={"Retry-After": "5"})
         return Response(status_code=200)
 
-    async def _read(request: Request, most: int) -> bytes:
+    async def _read(self, request: Request, most: int) -> bytes:
         try:
-            async with asyncio.timeout(acceptance.read_seconds):
-                return await read_body(request, most)
+            async with asyncio.timeout(self._seconds):
+                return await self._read_body(request, most)
         except TimeoutError:
-            raise TooSlow(f"the body did not arrive within {acceptance.read_seconds:.0f} seconds") from None
+            raise TooSlow(f"the body did not arrive within {self._seconds:.0f} seconds") from None
         except ClientDisconnect:
             raise InvalidWebhook("the connection closed before the body was there") from None
 
-    async def _checked(
-        request: Request, body: bytes, check: Callable[[Request, bytes], list[WebhookEvent]]
-    ) -> list[WebhookEvent]:
-        if len(body) <= QUICK:
-            return check(request, body)
-        return await asyncio.to_thread(check, request, body)
 
-    return router
+async def _checked(request: Request, body: bytes, check: Check) -> list[WebhookEvent]:
+    if len(body) <= QUICK:
+        return check(request, body)
+    return await asyncio.to_thread(check, request, body)
 
 
 class TooSlow(InvalidWebhook):

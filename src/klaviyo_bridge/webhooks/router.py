@@ -69,9 +69,10 @@ class Router:
         Raises `ConfigError` naming one that cannot be loaded, so that events are not quietly left alone.
         """
         for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-            self._install(point)
+            self.install(point)
 
-    def _install(self, point: EntryPoint) -> None:
+    def install(self, point: EntryPoint) -> None:
+        """Add the handlers an entry point names: a mapping, or a function of a Router."""
         try:
             loaded: object = point.load()
             if isinstance(loaded, Mapping):

@@ -30,8 +30,8 @@ CAMPAIGN_FIELDS = names(
     "archived audiences audiences.excluded audiences.included created_at id name scheduled_at send_options "
     "send_options.use_smart_sending send_strategy send_strategy.date send_strategy.datetime "
     "send_strategy.method send_strategy.options send_strategy.options.is_local "
-    "send_strategy.options.send_past_recipients_immediately send_strategy.throttle_percentage send_time status "
-    "tracking_options tracking_options.add_tracking_params tracking_options.custom_tracking_params "
+    "send_strategy.options.send_past_recipients_immediately send_strategy.throttle_percentage send_time "
+    "status tracking_options tracking_options.add_tracking_params tracking_options.custom_tracking_params "
     "tracking_options.is_tracking_clicks tracking_options.is_tracking_opens updated_at"
 )
 _CONTENT = "bcc_email body cc_email from_email from_label media_url preview_text reply_to_email subject"
@@ -76,8 +76,9 @@ def message_resource(call: Call, item: CampaignMessage, *, flat: bool = False) -
             "label": item.definition.get("label") or campaign.name,
             "channel": item.channel,
             "content": item.definition.get("content") or {},
-            "render_options": item.definition.get("render_options"),
         }
+        if "render_options" in item.definition:
+            attributes["render_options"] = item.definition["render_options"]
     else:
         attributes = {"definition": item.definition}
     attributes |= {"send_times": times, "created_at": iso(item.created), "updated_at": iso(item.updated)}
@@ -135,7 +136,7 @@ TRACKING = fields(
     is_tracking_opens=FLAG_OR_NULL,
 )
 SEND_OPTIONS = fields(use_smart_sending=FLAG_OR_NULL)
-_EMAIL = dict.fromkeys(
+_EMAIL: dict[str, Schema] = dict.fromkeys(
     ("subject", "preview_text", "from_email", "from_label", "reply_to_email", "cc_email", "bcc_email"),
     TEXT_OR_NULL,
 )

@@ -32,7 +32,7 @@ from klaviyo_simulator.limits import M, S
 from klaviyo_simulator.ordering import Ordering
 from klaviyo_simulator.paging import paginate
 from klaviyo_simulator.query import QuerySpec, names
-from klaviyo_simulator.reading import list_in, within
+from klaviyo_simulator.reading import list_in, object_in, within
 from klaviyo_simulator.resources import fieldnames
 from klaviyo_simulator.resources.campaign_shapes import (
     AUDIENCES,
@@ -256,7 +256,7 @@ def update_campaign_message(call: Call) -> Reply:
     definition: JsonObject = call.attributes.get("definition") or {}
     if definition.get("channel", item.channel) != item.channel:
         raise invalid("The channel of a message cannot be changed.", pointer="/data/attributes/definition/channel")
-    content = (item.definition.get("content") or {}) | (definition.get("content") or {})
+    content = object_in(item.definition, "content") | object_in(definition, "content")
     item.definition = item.definition | definition | ({"content": content} if content else {})
     item.updated = call.account.now()
     return one(call, message_resource(call, item))

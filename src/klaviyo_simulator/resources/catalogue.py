@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from klaviyo_simulator.resources import (
     accounts,
+    aggregates,
     campaign_sends,
     campaigns,
+    client,
     consents,
     events,
+    flows,
     imports,
     lists,
     metrics,
     profiles,
     push_tokens,
+    reports,
     segments,
+    tags,
     templates,
     webhooks,
 )
@@ -32,6 +37,11 @@ OPERATIONS: list[Operation] = [
     *templates.OPERATIONS,
     *campaigns.OPERATIONS,
     *campaign_sends.OPERATIONS,
+    *aggregates.OPERATIONS,
+    *reports.OPERATIONS,
+    *flows.OPERATIONS,
+    *tags.OPERATIONS,
+    *client.OPERATIONS,
     *webhooks.OPERATIONS,
 ]
 

@@ -237,7 +237,7 @@ def get_events(call: Call) -> Reply:
 def _wanted(conditions: list[Condition], name: str) -> str | None:
     for item in conditions:
         if item.field == name:
-            return as_list(item.value)[0]
+            return next(iter(as_list(item.value)), "")
     return None
 
 
@@ -322,6 +322,7 @@ _EVENT = members(
     },
     EVENT_FIELDS,
 )
+EVENT_BODY = Body(data(resource("event", attributes=_EVENT)))
 _BULK_EVENT = members({"properties": FREE, "metric": METRIC}, EVENT_FIELDS)
 _GROUP = resource(
     "event-bulk-create",
@@ -380,7 +381,7 @@ OPERATIONS = [
         handler=create_event,
         limit=XL,
         scopes=("events:write",),
-        body=Body(data(resource("event", attributes=_EVENT))),
+        body=EVENT_BODY,
     ),
     Operation(
         id="get_event",

@@ -45,7 +45,8 @@ _PLAIN: dict[str, Schema] = dict.fromkeys(PLAIN_FIELDS, TEXT_OR_NULL) | {
 _IDENTIFIERS: dict[str, Schema] = dict.fromkeys(("email", "phone_number", "external_id", "_kx"), TEXT_OR_NULL)
 PROFILE_ATTRIBUTES = members({}, _IDENTIFIERS | _PLAIN)
 ANONYMOUS_PROFILE = members({}, _IDENTIFIERS | _PLAIN | {"anonymous_id": TEXT_OR_NULL})
-EVENT_PERSON = members({}, _IDENTIFIERS | _PLAIN | {"anonymous_id": TEXT_OR_NULL, "meta": META})
+PERSON_FIELDS: dict[str, Schema] = _IDENTIFIERS | _PLAIN | {"anonymous_id": TEXT_OR_NULL}
+EVENT_PERSON = members({}, PERSON_FIELDS | {"meta": META})
 
 METRIC = data(resource("metric", attributes=fields({"name": TEXT}, service=TEXT_OR_NULL)))
 EVENT_FIELDS: dict[str, Schema] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from klaviyo_simulator.account import Account, Segment
 from klaviyo_simulator.bodies import (
     FLAG,
-    FREE,
     TEXT,
     TEXT_OR_NULL,
     Body,
@@ -142,6 +141,56 @@ def get_flows_triggered_by_segment(call: Call) -> Reply:
     return many(call, [])
 
 
+_SPAN = {"start": {"type": ["integer", "number", "string"]}, "end": {"type": ["integer", "number", "string"]}}
+_FILTER = {
+    "type": "object",
+    "required": ["type", "operator"],
+    "properties": {
+        "type": choice("string", "numeric", "boolean", "date", "list", "existence"),
+        "operator": TEXT,
+        "unit": choice("day", "hour", "week"),
+        "quantity": {"type": "integer"},
+        "date": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d"},
+        **_SPAN,
+    },
+    "allOf": [
+        {"if": {"properties": {"type": {"const": kind}}}, "then": {"properties": {"value": value}}}
+        for kind, value in {
+            "numeric": {"type": "number"},
+            "boolean": {"type": "boolean"},
+            "string": {"type": ["string", "array", "null"], "items": TEXT},
+        }.items()
+    ]
+    + [
+        {"if": {"properties": {"operator": {"enum": operators}}}, "then": {"required": needed}}
+        for operators, needed in (
+            (["in-the-last", "at-least", "in-the-next"], ["unit", "quantity"]),
+            (["after", "before"], ["date"]),
+            (["between-static", "between"], ["start", "end"]),
+            (["contains", "starts-with", "ends-with", "regex"], ["value"]),
+        )
+    ]
+    + [
+        {
+            "if": {"properties": {"operator": {"enum": ["in", "not-in"]}}},
+            "then": {"required": ["value"], "properties": {"value": {"type": "array"}}},
+        }
+    ],
+}
+_CONSENT = {
+    "type": "object",
+    "required": ["channel", "can_receive_marketing"],
+    "properties": {
+        "channel": TEXT,
+        "can_receive_marketing": FLAG,
+        "consent_status": {"type": "object", "properties": {"subscription": TEXT}},
+    },
+}
+_METRIC_FILTER = {
+    "type": "object",
+    "required": ["property", "filter"],
+    "properties": {"property": TEXT, "filter": _FILTER},
+}
 _CONDITION = {
     "type": "object",
     "required": ["type"],
@@ -166,9 +215,13 @@ _CONDITION = {
         "group_ids": array(TEXT, least=1),
         "metric_id": TEXT,
         "measurement": choice("count", "sum"),
-        "measurement_filter": FREE,
+        "measurement_filter": _FILTER,
+        "timeframe_filter": {"anyOf": [_FILTER, {"type": "null"}]},
+        "metric_filters": {"type": ["array", "null"], "items": _METRIC_FILTER},
+        "is_member": FLAG,
         "property": TEXT,
-        "filter": FREE,
+        "filter": _FILTER,
+        "consent": _CONSENT,
     },
     "allOf": [
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import httpx
+import orjson
 import pytest
 import sqlalchemy as sa
 
@@ -156,3 +157,29 @@ def test_the_openapi_page_is_there(http: httpx.Client) -> None:
 
     assert http.get("/docs").status_code == 200
     assert {"/v1/profiles", "/v1/events", "/health/live", "/health/ready"} <= set(paths)
+
+
+def test_lines_of_json_are_taken_as_an_array_is(http: httpx.Client, database_url: str) -> None:
+    lines = b"\n".join(orjson.dumps(an_event(unique_id=str(n))) for n in range(3))
+
+    answer = http.post("/v1/events", content=lines, headers={"Content-Type": "application/x-ndjson"})
+
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 3})
+    assert kinds(database_url) == ["event"] * 3
+
+
+def test_a_refused_subscription_is_named_in_the_answer(http: httpx.Client) -> None:
+    person = {"email": "ann@example.com"}
+    http.post("/v1/consent/unsubscribe", json=person)
+
+    answer = http.post("/v1/consent/subscribe", json=[person])
+
+    assert answer.json() == {"accepted": 0, "refused": [{"index": 0, "reason": "unsubscribed"}]}
+    assert [refusal["reason"] for refusal in http.get("/v1/consent/refusals").json()] == ["unsubscribed"]
+
+
+def test_every_wrong_field_of_a_subscription_is_named(http: httpx.Client) -> None:
+    answer = http.post("/v1/consent/subscribe", json={"email": "nobody", "channels": ["fax"], "when": "now"})
+
+    assert answer.status_code == 422
+    assert {problem["where"] for problem in answer.json()["problems"]} == {"email", "channels", "when"}

@@ -181,7 +181,7 @@ class InboxStore:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # SQLAlchemy's public name
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     def _again(
         self,
@@ -230,5 +230,5 @@ def _bury(connection: sa.Connection, ids: Sequence[int], *, most: int) -> int:
     return sum(connection.execute(worn.where(inbox.c.id.in_(chunk))).rowcount for chunk in chunks(ids))
 
 
-def _event(row: sa.Row[Any]) -> WebhookEvent:
+def _event(row: Any) -> WebhookEvent:
     return WebhookEvent(external_id=row.external_id, topic=row.topic, payload=orjson.loads(row.payload))
