@@ -4,7 +4,7 @@ COPY --from=ghcr.io/astral-sh/uv:latest /uv /usr/local/bin/uv
 WORKDIR /source
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY src ./src
-RUN uv export --frozen --no-dev --no-emit-project --extra postgres --extra otel -o requirements.txt -q \
+RUN uv export --frozen --no-dev --no-emit-project --extra postgres --extra redis --extra otel -o requirements.txt -q \
  && uv venv /opt/bridge \
  && uv pip install --python /opt/bridge/bin/python --require-hashes -r requirements.txt \
  && uv build --wheel -q \

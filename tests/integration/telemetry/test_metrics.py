@@ -42,7 +42,7 @@ def test_after_the_everyday_flow_the_numbers_are_those_that_happened(
         until(lambda: klaviyo.control.effects(kind="profile.created"))
         httpx.post(f"{url}/v1/events", json=an_event(), headers=headers).raise_for_status()
         until(lambda: len(scrape(url).get("klaviyo_bridge_rows_settled_total", ())) == 2)
-        until(lambda: scrape(url).get("klaviyo_bridge_allowance_used_ratio"))  # gauges are some seconds old
+        until(lambda: scrape(url).get("klaviyo_bridge_allowance_used"))  # gauges are some seconds old
 
         found = scrape(url)
 
@@ -50,7 +50,7 @@ def test_after_the_everyday_flow_the_numbers_are_those_that_happened(
     assert ({"operation": "create_event", "status": "202"}, 1.0) in found["klaviyo_bridge_calls_total"]
     assert ({"operation": "create_event"}, 1.0) in found["klaviyo_bridge_call_duration_seconds_count"]
     assert found["klaviyo_bridge_breaker_open"] == [({}, 0.0)]
-    assert all(0 < used < 0.01 for _, used in found["klaviyo_bridge_allowance_used_ratio"])
+    assert all(0 < used < 0.01 for _, used in found["klaviyo_bridge_allowance_used"])
     assert {name for name in found if not name.endswith("_created")} <= EXPOSED
     assert {name for name in found if name.startswith("klaviyo_bridge_rows_")} >= {
         "klaviyo_bridge_rows_waiting",

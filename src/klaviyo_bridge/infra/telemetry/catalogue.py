@@ -23,7 +23,7 @@ class Instrument:
     @property
     def exposed(self) -> str:
         """Its name at `/metrics`; a histogram adds `_bucket`, `_sum` and `_count`."""
-        suffix = {"s": "_seconds", "1": "_ratio", "": ""}[self.unit]
+        suffix = {"s": "_seconds", "1": "", "": ""}[self.unit]
         return self.name.replace(".", "_") + suffix + ("_total" if self.kind == "counter" else "")
 
 
