@@ -101,9 +101,7 @@ class Bridge:
     def _handlers(self) -> Mapping[str, Callable[[Argument], None]]:
         return {
             JobKind.DELIVER: lambda job: self.delivery.deliver(job["batch_id"], job["attempt"]),
-            JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(
-                job["ids"], handlers_of=self.webhooks.handlers_of
-            ),
+            JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(job["ids"], handlers_of=self.webhooks.handlers_of),
         }
 
     @property

@@ -135,9 +135,7 @@ class Settings(BaseSettings):
     )
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 
-    @field_validator(
-        "klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before"
-    )
+    @field_validator("klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -23,7 +23,9 @@ class NewWebhook(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     url: str = Field(examples=["https://bridge.example.com/webhooks/klaviyo"])
-    topics: list[str] = Field(min_length=1, examples=[["profile.updated", "list.member.*", "event:klaviyo.opened_email"]])
+    topics: list[str] = Field(
+        min_length=1, examples=[["profile.updated", "list.member.*", "event:klaviyo.opened_email"]]
+    )
     name: str = "klaviyo-bridge"
 
 

@@ -71,9 +71,7 @@ def webhook_routes(
     async def flow(request: Request) -> Response:
         return await _take(request, from_flow, most=MAX_FLOW_CALL)
 
-    async def _take(
-        request: Request, check: Callable[[Request, bytes], list[WebhookEvent]], *, most: int
-    ) -> Response:
+    async def _take(request: Request, check: Callable[[Request, bytes], list[WebhookEvent]], *, most: int) -> Response:
         sender = request.client.host if request.client else ""
         wait = acceptance.senders.wait(sender)
         if wait > 0:

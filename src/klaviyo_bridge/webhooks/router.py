@@ -56,9 +56,7 @@ class Router:
     def handlers_of(self, event: WebhookEvent) -> list[Handler]:
         """Who wants this event, each once, in the order they were added."""
         names = event.names
-        wanting = (
-            handler for pattern, handler in self._routes if any(fnmatchcase(name, pattern) for name in names)
-        )
+        wanting = (handler for pattern, handler in self._routes if any(fnmatchcase(name, pattern) for name in names))
         return list(dict.fromkeys(wanting))
 
     def wants(self, name: str) -> bool:
@@ -83,5 +81,3 @@ class Router:
         except Exception as error:  # noqa: BLE001  # somebody else's module: whatever it raises, say whose it is
             what = f"cannot be loaded ({type(error).__name__}); it has to be a mapping, or a function of a Router"
             raise ConfigError(problems=[Problem(f"entry point {point.name} = {point.value}", what)]) from error
-
-

@@ -106,7 +106,9 @@ class InboxStore:
         self, account: str, *, state: str, topic: str | None = None, since: datetime | None = None, limit: int
     ) -> int:
         """Have ended events handled once more, with a clean record; returns how many."""
-        query = sa.select(inbox.c.id).where(inbox.c.account == account, inbox.c.state == sa.literal_column(f"'{state}'"))
+        query = sa.select(inbox.c.id).where(
+            inbox.c.account == account, inbox.c.state == sa.literal_column(f"'{state}'")
+        )
         query = query if topic is None else query.where(inbox.c.topic == topic)
         query = query if since is None else query.where(inbox.c.received_at >= since)
         readable = query.where(inbox.c.topic != UNREADABLE).order_by(inbox.c.id).limit(limit)
