@@ -7,7 +7,9 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
+from importlib import import_module
+from pathlib import Path
 
 from klaviyo_bridge.config import MappingSettings, Settings
 from klaviyo_bridge.domain.consent import Channel
@@ -40,6 +42,7 @@ from klaviyo_bridge.klaviyo.session import Session
 from klaviyo_bridge.services.delivery.lanes import BulkEvents, Events, Imports, LaneSender, Upserts
 from klaviyo_bridge.services.delivery.sender import Delivery
 from klaviyo_bridge.services.delivery.settlement import Settlement
+from klaviyo_bridge.services.delivery.steps import Checkpoint, unwatched
 from klaviyo_bridge.services.doctor import Doctor
 from klaviyo_bridge.services.engagement import Engagement
 from klaviyo_bridge.services.event_poll import EventPoll
@@ -47,6 +50,7 @@ from klaviyo_bridge.services.event_tracker import EventTracker
 from klaviyo_bridge.services.health import Health
 from klaviyo_bridge.services.inbox import Inbox
 from klaviyo_bridge.services.ingest import GroupCommit
+from klaviyo_bridge.services.metrics_export.export import Files, MetricsExport, Plan
 from klaviyo_bridge.services.profile_merge import ProfileMerge
 from klaviyo_bridge.services.profile_sync import ProfileSync
 from klaviyo_bridge.services.webhook_subscriptions import Subscriptions
@@ -82,6 +86,7 @@ class Bridge:
     inbox_ingest: GroupCommit[WebhookEvent]
     delivery: Delivery
     settlement: Settlement
+    _exporter: Callable[[Settings], MetricsExport]
     _engine: Engine
     _settings: Settings
     _bell: Bell
@@ -104,6 +109,11 @@ class Bridge:
             JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(job["ids"], handlers_of=self.webhooks.handlers_of),
         }
 
+    @cached_property
+    def metrics_export(self) -> MetricsExport:
+        """The export to BI. Raises `ConfigError` when the extra `export` is not installed."""
+        return self._exporter(self._settings)
+
     @property
     def _queues(self) -> list[Queue]:
         poll = self._settings.job_poll
@@ -115,7 +125,7 @@ class Bridge:
         return [
             Pulse(PLAN, 0.25, self.delivery.plan),
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
-            Pulse("rescue", 60.0, lambda: self.settlement.rescue(older_than=STRANDED_AFTER)),
+            Pulse("rescue", 5.0, _quietly(lambda: self.settlement.rescue(older_than=STRANDED_AFTER))),
             Pulse("push", settings.push_every, _quietly(self.profiles.push_source)),
             Pulse("pull", settings.pull_every, _quietly(self.profiles.pull)),
             Pulse("inbox", 60.0, self.inbox.tend),
@@ -134,7 +144,9 @@ def _quietly(beat: Callable[[], object]) -> Callable[[], int]:
 
 
 @contextmanager
-def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> Generator[Bridge]:
+def open_bridge(
+    settings: Settings, *, clock: Callable[[], datetime] = now, checkpoint: Checkpoint = unwatched
+) -> Generator[Bridge]:
     """Open the database (its schema is brought up to date), the sources and the session; close them at the end.
 
     Nothing is sent before `Bridge.working` or a `worker` process runs. Raises `ConfigError` when something in
@@ -151,7 +163,7 @@ def open_bridge(settings: Settings, *, clock: Callable[[], datetime] = now) -> G
             stack.enter_context(open_source(mapping.url.get_secret_value(), _table_mapping(mapping)))
             for mapping in settings.mappings
         ]
-        bridge = _build(settings, database, engine, session, sources, recorder, clock)
+        bridge = _build(settings, database, engine, session, sources, recorder, clock, checkpoint)
         stack.enter_context(bridge.profile_ingest.running())
         stack.enter_context(bridge.event_ingest.running())
         stack.enter_context(bridge.inbox_ingest.running())
@@ -166,6 +178,7 @@ def _build(
     sources: list[Source],
     recorder: Recorder,
     clock: Callable[[], datetime],
+    checkpoint: Checkpoint,
 ) -> Bridge:
     account = settings.account
     klaviyo = KlaviyoAPI(session)
@@ -176,7 +189,8 @@ def _build(
     accounts.open(account, _fingerprint(settings.klaviyo_private_key.get_secret_value()))
     cursors = CursorStore(database, clock=clock)
     people = ProfileStore(database, clock=clock)
-    settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock)
+    settlement = Settlement(account, batches, accounts, klaviyo, recorder, clock=clock, checkpoint=checkpoint)
+    lanes = _lanes(klaviyo, settlement, checkpoint)
     merge = ProfileMerge(account, people, outbox, sources, recorder, clock=clock)
     profiles = ProfileSync(account, outbox, cursors, klaviyo, merge, sources)
     engagement = Engagement(account, EngagementStore(database, clock=clock))
@@ -207,8 +221,9 @@ def _build(
         profile_ingest=GroupCommit(profiles.take, name="profiles", backlog=health.waiting, limit=limit),
         event_ingest=GroupCommit(events.take, name="events", backlog=health.waiting, limit=limit),
         inbox_ingest=GroupCommit(inbox.receive, name="inbox", backlog=inbox.waiting, limit=limit),
-        delivery=Delivery(account, outbox, batches, accounts, _lanes(klaviyo, settlement), recorder),
+        delivery=Delivery(account, outbox, batches, accounts, lanes, recorder, clock=clock, checkpoint=checkpoint),
         settlement=settlement,
+        _exporter=partial(_metrics_export, klaviyo=klaviyo, cursors=cursors, clock=clock),
         _engine=engine,
         _settings=settings,
         _bell=bell,
@@ -253,12 +268,12 @@ def _doctor(settings: Settings, session: Session, database: Database, clock: Cal
     )
 
 
-def _lanes(klaviyo: KlaviyoAPI, settlement: Settlement) -> dict[Lane, LaneSender]:
+def _lanes(klaviyo: KlaviyoAPI, settlement: Settlement, checkpoint: Checkpoint) -> dict[Lane, LaneSender]:
     return {
-        Lane.UPSERT: Upserts(klaviyo),
-        Lane.IMPORT: Imports(klaviyo, settlement.reconcile),
-        Lane.EVENT: Events(klaviyo),
-        Lane.EVENTS: BulkEvents(klaviyo),
+        Lane.UPSERT: Upserts(klaviyo, checkpoint=checkpoint),
+        Lane.IMPORT: Imports(klaviyo, settlement.reconcile, checkpoint=checkpoint),
+        Lane.EVENT: Events(klaviyo, checkpoint=checkpoint),
+        Lane.EVENTS: BulkEvents(klaviyo, checkpoint=checkpoint),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -133,6 +134,19 @@ class Settings(BaseSettings):
     poll_topics: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="webhook topics, or our names for them, whose events are polled too; by commas, * for any"
     )
+    export_url: str = Field(
+        "duckdb:///export/klaviyo.duckdb",
+        description="where an export goes: duckdb:///file, postgresql://…, or the name of a dlt destination",
+    )
+    export_parquet: str = Field(
+        "export/parquet", description="folder of Parquet files beside a DuckDB export; empty for none"
+    )
+    export_dataset: str = Field("klaviyo", pattern=r"^[a-z][a-z0-9_]{0,50}$", description="schema of the export")
+    export_layout: Literal["own", "fivetran"] = Field("own", description="names and types of the exported tables")
+    export_since: datetime = Field(
+        datetime(2012, 1, 1, tzinfo=UTC), description="time before the first event that is exported"
+    )
+    export_full_days: float = Field(7.0, gt=0, description="days between two full reads, which find what was deleted")
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 
     @field_validator("klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before")

@@ -143,7 +143,9 @@ class App:
             request.entry.fault = ",".join([request.entry.fault, *names] if request.entry.fault else names)
         return rules
 
-    async def _interrupted(self, rules: list[Rule], scope: Scope, receive: Receive, entry: RequestEntry) -> bool:
+    async def _interrupted(
+        self, rules: list[Rule], scope: Scope, receive: Receive, entry: RequestEntry
+    ) -> bool:
         """Carry out what happens before the body is read; True when the request ends here."""
         if not rules:
             return False
@@ -166,7 +168,9 @@ class App:
             self._door.answer(request, raw)
         return replacing(instead, new_id)
 
-    async def _send_badly(self, scope: Scope, receive: Receive, send: Send, answer: Answer, rules: list[Rule]) -> None:
+    async def _send_badly(
+        self, scope: Scope, receive: Receive, send: Send, answer: Answer, rules: list[Rule]
+    ) -> None:
         bad = next((rule for rule in rules if rule.kind in _BAD_SENDERS), None)
         if bad is None:
             await _send(send, answer)

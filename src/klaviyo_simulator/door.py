@@ -137,7 +137,9 @@ class Door:
     def _query(self, request: Request) -> Query:
         operation = request.operation
         assert operation is not None
-        return parse_query(request.raw_query, operation.query, strict=self._simulator.world.switches.strict_parameters)
+        return parse_query(
+            request.raw_query, operation.query, strict=self._simulator.world.switches.strict_parameters
+        )
 
     def _take(self, request: Request, query: Query) -> Verdict:
         caller, operation = request.caller, request.operation

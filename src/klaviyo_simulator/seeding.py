@@ -1,4 +1,4 @@
-"""A deterministic generator: people, lists, years of orders and visits. The same numbers give the same account."""
+"""A deterministic generator of people, lists, orders and visits: the same numbers, the same account."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from klaviyo_bridge.api.auth import Check
 from klaviyo_bridge.api.bodies import read_items
 from klaviyo_bridge.api.schemas import EVENT, PROFILE, answers, body_of
 from klaviyo_bridge.bridge import Bridge
@@ -29,7 +29,7 @@ _TAKEN: dict[str, Any] = {
 }
 
 
-def ingest_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRouter:
+def ingest_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     """The routes the application calls."""
     router = APIRouter(prefix="/v1", dependencies=[Depends(authorized)], tags=["ingest"])
     refusals = {202: _TAKEN, **answers(401, 413, 422, 503)}

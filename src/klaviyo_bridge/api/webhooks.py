@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,9 +9,9 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.requests import Request
 from starlette.responses import Response
 
+from klaviyo_bridge.api.auth import Check
 from klaviyo_bridge.api.schemas import answers
 from klaviyo_bridge.bridge import Bridge
 
@@ -39,7 +38,7 @@ class Replay(BaseModel):
     since: datetime | None = None
 
 
-def subscription_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRouter:
+def subscription_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     """The webhooks Klaviyo keeps. Answers 502 with the reason where the account lacks the paid tier."""
     router = APIRouter(
         prefix="/v1/webhooks", dependencies=[Depends(authorized)], tags=["webhooks"], responses=answers(401, 422, 503)
@@ -81,7 +80,7 @@ def subscription_routes(bridge: Bridge, authorized: Callable[[Request], None]) -
     return router
 
 
-def inbox_routes(bridge: Bridge, authorized: Callable[[Request], None]) -> APIRouter:
+def inbox_routes(bridge: Bridge, authorized: Check) -> APIRouter:
     """What came in, and what it adds up to."""
     router = APIRouter(
         prefix="/v1", dependencies=[Depends(authorized)], tags=["webhooks"], responses=answers(401, 422, 503)

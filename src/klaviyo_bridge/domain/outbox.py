@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -15,6 +15,21 @@ class Kind(StrEnum):
 
     PROFILE = "profile"
     EVENT = "event"
+    SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    ERASE = "erase"
+
+
+WAITS_FOR: Mapping[Kind, frozenset[Kind]] = {
+    Kind.PROFILE: frozenset({Kind.PROFILE, Kind.EVENT}),
+    Kind.EVENT: frozenset({Kind.PROFILE}),
+}
+"""The fence: rows of these kinds, handed in earlier for the same person, end before a row of this kind goes.
+
+Events do not wait for each other: Klaviyo orders them by their own time.
+"""
 
 
 class Lane(StrEnum):
@@ -24,6 +39,11 @@ class Lane(StrEnum):
     IMPORT = "bulk_import_profiles"
     EVENT = "create_event"
     EVENTS = "bulk_create_events"
+    SUBSCRIBE = "bulk_subscribe_profiles"
+    UNSUBSCRIBE = "bulk_unsubscribe_profiles"
+    SUPPRESS = "bulk_suppress_profiles"
+    UNSUPPRESS = "bulk_unsuppress_profiles"
+    ERASE = "request_profile_deletion"
 
 
 class Priority(IntEnum):
@@ -37,7 +57,7 @@ class Priority(IntEnum):
 
 
 class RowState(StrEnum):
-    """`waiting` and `batched` are open; the others are ends."""
+    """`waiting` and `batched` are open; the others are ends, but a `dead` row may be replayed."""
 
     WAITING = "waiting"
     BATCHED = "batched"
@@ -45,6 +65,7 @@ class RowState(StrEnum):
     SUPERSEDED = "superseded"
     DEAD = "dead"
     REFUSED = "refused"
+    DISCARDED = "discarded"
 
 
 class BatchState(StrEnum):
@@ -80,20 +101,23 @@ class SourceMark:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of rows handed in: `taken` are new on disk, `repeated` were there already."""
+    """What became of rows handed in: `taken` are new on disk, `repeated` were there already,
+    `refused` are about people who were erased."""
 
     taken: int
     repeated: int
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRow:
-    """A row as the planner sees it."""
+    """A row as the planner sees it; `since` is when it was acknowledged."""
 
     id: int
     kind: Kind
     person_id: int
     payload: bytes
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +128,7 @@ class Carrier:
     person_id: int
     payload: bytes
     absorbed: Sequence[int] = ()
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +150,7 @@ class Batch:
     rows: Sequence[WaitingRow]
     resumed: bool = field(default=False)
     sent_before: datetime | None = None
+    accepted_at: datetime | None = None
     job_id: str | None = None
 
 

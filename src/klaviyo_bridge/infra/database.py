@@ -78,6 +78,24 @@ class Database:
         key = sa.func.hashtextextended(name, 0)
         return bool(connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(key))).scalar())
 
+    @contextmanager
+    def alone(self, name: str) -> Generator[bool]:
+        """Whether this process may do what `name` says until the block ends; False while another does it.
+
+        No transaction is open meanwhile, and the right dies with the process. SQLite has one worker anyway.
+        """
+        if self.is_sqlite:
+            yield True
+            return
+        key = sa.func.hashtextextended(name, 0)
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            mine = bool(connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar())
+            try:
+                yield mine
+            finally:
+                if mine:
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+
 
 @contextmanager
 def open_database(url: str, *, pool_size: int = 10) -> Generator[Database]:

@@ -33,6 +33,7 @@ APPLICATION_VERSION = "1"  # moves only when a job's argument changes its meanin
 SCHEMA = "klaviyo_bridge_jobs"
 SWEEP_SECONDS = 5.0
 GRACE_SECONDS = 10
+_ALIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
 Argument = dict[str, Any]
 Handler = Callable[[Argument], None]
@@ -134,6 +135,15 @@ class Engine:
     def waiting(self) -> int:
         """How many jobs are enqueued or running."""
         return len(self._client.list_queued_workflows(load_input=False))
+
+    def alive(self, keys: Sequence[str]) -> set[str]:
+        """Which of these jobs wait or run; the others have ended, well or badly, or never were."""
+        if not keys:
+            return set()
+        found = self._client.list_workflows(
+            workflow_ids=list(keys), status=list(_ALIVE), load_input=False, load_output=False
+        )
+        return {job.workflow_id for job in found}
 
     @contextmanager
     def run(self, handlers: Mapping[str, Handler], queues: Sequence[Queue]) -> Generator[None]:

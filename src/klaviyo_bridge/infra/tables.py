@@ -86,6 +86,8 @@ outbox = sa.Table(
     _partial_index("ix_outbox_waiting_person", "account", "person_id", state="waiting"),
     _partial_index("ix_outbox_fence", "account", "person_id", "kind", state="batched"),
     _partial_index("ix_outbox_dead", "account", "reason", "id", state="dead"),
+    _partial_index("ix_outbox_refused", "account", "id", state="refused"),
+    sa.Index("ix_outbox_person", "account", "person_id"),
     sa.Index("ix_outbox_batch", "batch_id"),
     sa.Index("ix_outbox_settled", "account", "settled_at"),
     sqlite_autoincrement=True,
@@ -104,6 +106,7 @@ batches = sa.Table(
     sa.Column("job_id", sa.String(255), comment="Klaviyo's import job"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("sent_at", UtcDateTime, comment="written before the first byte leaves"),
+    sa.Column("begun_at", UtcDateTime, comment="when a worker began the current attempt"),
     sa.Column("accepted_at", UtcDateTime),
     sa.Column("settled_at", UtcDateTime),
     sa.Column("retry_at", UtcDateTime),
@@ -160,9 +163,20 @@ consent_records = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False, comment="when the person said so"),
     sa.Column("source", sa.String(64), nullable=False),
     sa.Column("evidence", sa.Text),
+    sa.Column("list_id", sa.String(64), nullable=False, server_default="", comment="empty: about all of Klaviyo"),
     sa.Column("recorded_at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("account", "person_id", "channel", "state", "at"),
+    sa.UniqueConstraint("account", "person_id", "channel", "state", "at", "list_id"),
     sqlite_autoincrement=True,
+)
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    _account(primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True, comment="keyed hash of one identifier of an erased person"),
+    sa.Column("person_id", sa.BigInteger, nullable=False),
+    sa.Column("erased_at", UtcDateTime, nullable=False),
+    sa.Index("ix_tombstones_person", "account", "person_id"),
 )
 
 source_rows = sa.Table(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Generic, TypeVar
 from klaviyo_bridge.errors import Overloaded
 
 MOST_AT_ONCE = 5_000  # rows in one commit
+COUNT_EVERY = 1.0  # seconds between two looks at the backlog
 Row = TypeVar("Row")
 
 
@@ -35,19 +37,25 @@ class GroupCommit(Generic[Row]):
         name: str,
         backlog: Callable[[], int],
         limit: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commit = commit
         self._name = name
         self._backlog = backlog
         self._limit = limit
+        self._clock = clock
         self._queue: SimpleQueue[_Request[Row] | None] = SimpleQueue()
+        self._waiting = 0
+        self._counted_at = float("-inf")
 
     def submit(self, rows: Sequence[Row]) -> Future[None]:
-        """A future that is done when the rows are on disk, and fails as the commit does.
+        """A future that is done when the rows are on disk, and fails as the commit does. Never waits itself.
 
-        Raises `Overloaded` when more rows wait for Klaviyo than the limit allows; nothing is taken then.
+        Raises `Overloaded` when more rows wait for Klaviyo than the limit allows, as last counted (the count is
+        a second old at most while rows come); nothing is taken then.
         """
-        if self._backlog() + len(rows) > self._limit:
+        if self._waiting + len(rows) > self._limit:
+            self._queue.put(_Request((), Future[None]()))  # has the backlog counted again
             raise Overloaded(f"more than {self._limit} rows wait to be delivered", retry_after=5.0)
         request = _Request(rows, Future[None]())
         self._queue.put(request)
@@ -88,6 +96,7 @@ class GroupCommit(Generic[Row]):
         if not group:
             return
         try:
+            self._count()
             self._commit([row for request in group for row in request.rows])
         except BaseException as error:  # noqa: BLE001  # every waiter has to hear of it, whatever it is
             for request in group:
@@ -95,3 +104,8 @@ class GroupCommit(Generic[Row]):
             return
         for request in group:
             request.done.set_result(None)
+
+    def _count(self) -> None:
+        if self._clock() - self._counted_at >= COUNT_EVERY:
+            self._counted_at = self._clock()
+            self._waiting = self._backlog()

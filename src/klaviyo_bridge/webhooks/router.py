@@ -78,6 +78,6 @@ class Router:
                 self.include(cast(Handlers, loaded))
             else:
                 cast(Registration, loaded)(self)
-        except Exception as error:  # noqa: BLE001  # somebody else's module: whatever it raises, say whose it is
+        except Exception as error:  # somebody else's module: whatever it raises, say whose it is
             what = f"cannot be loaded ({type(error).__name__}); it has to be a mapping, or a function of a Router"
             raise ConfigError(problems=[Problem(f"entry point {point.name} = {point.value}", what)]) from error

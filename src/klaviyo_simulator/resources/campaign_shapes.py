@@ -36,7 +36,10 @@ CAMPAIGN_FIELDS = names(
 )
 _CONTENT = "bcc_email body cc_email from_email from_label media_url preview_text reply_to_email subject"
 MESSAGE_FIELDS = (
-    names("created_at definition definition.channel definition.content definition.label id send_times updated_at")
+    names(
+        "created_at definition definition.channel definition.content definition.label id send_times "
+        "updated_at"
+    )
     | {f"definition.content.{name}" for name in _CONTENT.split()}
     | names("definition.render_options definition.kv_pairs definition.notification_type definition.options")
 )
@@ -76,8 +79,9 @@ def message_resource(call: Call, item: CampaignMessage, *, flat: bool = False) -
             "label": item.definition.get("label") or campaign.name,
             "channel": item.channel,
             "content": item.definition.get("content") or {},
-            "render_options": item.definition.get("render_options"),
         }
+        if "render_options" in item.definition:
+            attributes["render_options"] = item.definition["render_options"]
     else:
         attributes = {"definition": item.definition}
     attributes |= {"send_times": times, "created_at": iso(item.created), "updated_at": iso(item.updated)}

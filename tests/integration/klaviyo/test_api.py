@@ -30,7 +30,7 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def klaviyo() -> Iterator[RunningSimulator]:
-    with running_simulator() as running:
+    with running_simulator(kdp=True) as running:
         yield running
 
 
@@ -186,3 +186,32 @@ def test_an_erasure_names_exactly_one_identifier(api: KlaviyoAPI, named: dict[st
 
 def test_whose_key_it_is(api: KlaviyoAPI) -> None:
     assert api.accounts.current().id
+
+
+def test_a_segment_finds_its_members(api: KlaviyoAPI, klaviyo: RunningSimulator) -> None:
+    profile, _ = api.profiles.upsert({"email": "segmented@example.com"})
+    condition = {
+        "type": "profile-property",
+        "property": "email",
+        "filter": {"type": "string", "operator": "contains", "value": "segmented"},
+    }
+
+    made = api.segments.create("Found", {"condition_groups": [{"conditions": [condition]}]})
+    klaviyo.control.settle()
+
+    assert made.id in [segment.id for segment in api.segments.all()]
+    assert [member.id for member in api.segments.members(made.id).items] == [profile.id]
+    assert api.segments.get(made.id).name == "Found"
+    api.segments.delete(made.id)
+
+
+def test_a_webhook_lives(api: KlaviyoAPI) -> None:
+    topic = "event:klaviyo.subscribed_to_list"
+    assert topic in api.webhooks.topics()
+
+    made = api.webhooks.create("W", endpoint_url="https://shop.example.com/hooks", secret_key="s" * 24, topics=[topic])
+
+    assert [webhook.id for webhook in api.webhooks.all()] == [made.id]
+    api.webhooks.delete(made.id)
+    with pytest.raises(NotFound):
+        api.webhooks.get(made.id)

@@ -120,32 +120,32 @@ def test_uses_99_percent_of_the_allowance_without_a_429(limit: Limit, phase: int
 def test_uneven_latency_within_the_margin_costs_no_429(limit: Limit, phase: int | None) -> None:
     klaviyo = Klaviyo(limit, phase)
 
-    run(klaviyo, limit, minutes=5, latency=(20, 240))
+    run(klaviyo, limit, minutes=3, latency=(20, 240))
 
     assert klaviyo.refused == 0
-    assert klaviyo.taken >= 0.99 * limit.steady * 5
+    assert klaviyo.taken >= 0.99 * limit.steady * 3
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7])
-@pytest.mark.parametrize("phase", [0, 44_000])
+@pytest.mark.parametrize("phase", [44_000])
 def test_foreign_traffic_costs_under_one_percent_of_429(share: float, phase: int) -> None:
     klaviyo = Klaviyo(IMPORT, phase, foreign_share=share)
 
-    run(klaviyo, IMPORT, minutes=30)
+    run(klaviyo, IMPORT, minutes=25, workers=3)
 
     learning = 4
     assert klaviyo.refused <= 0.01 * klaviyo.taken + learning
-    assert klaviyo.taken >= 0.85 * (1 - share) * IMPORT.steady * 30
+    assert klaviyo.taken >= 0.85 * (1 - share) * IMPORT.steady * 25
 
 
 def test_a_limit_halved_at_run_time_is_learned_within_two_windows() -> None:
     klaviyo = Klaviyo(UPSERT)
     klaviyo.windows[1].calls //= 2
 
-    run(klaviyo, UPSERT, minutes=10)
+    run(klaviyo, UPSERT, minutes=6)
 
     assert klaviyo.refused <= 0.01 * klaviyo.taken
-    assert klaviyo.taken >= 0.9 * 10 * UPSERT.steady / 2
+    assert klaviyo.taken >= 0.9 * 6 * UPSERT.steady / 2
 
 
 def after_429(retry_after: float | None, limit: Limit = IMPORT) -> int:

@@ -79,6 +79,8 @@ METRIC = Table(
     **_WORDS,
 )
 
+TABLES = (EVENT, PERSON, CAMPAIGN, FLOW, METRIC)
+
 
 def event_row(id_: str, metric_id: str | None, metric: str | None, profile_id: str | None, **rest: Any) -> Row:
     """An event; `rest` is `time`, `uuid` and `properties`. A negative amount becomes a positive one."""

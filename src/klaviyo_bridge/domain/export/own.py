@@ -98,6 +98,20 @@ REPORTS = Table(
     },
 )
 
+TABLES = (
+    EVENTS,
+    PROFILES,
+    LIST_MEMBERS,
+    LISTS,
+    METRICS,
+    SEGMENTS,
+    CAMPAIGNS,
+    FLOWS,
+    TEMPLATES,
+    AGGREGATES,
+    REPORTS,
+)
+
 
 def event_row(id_: str, metric_id: str | None, metric: str | None, profile_id: str | None, **rest: Any) -> Row:
     """An event; `rest` is `time`, `uuid` and `properties`. `value` is the amount, and never negative."""

@@ -6,6 +6,7 @@ Every write is conditional on the attempt number, so a worker that was frozen an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -22,11 +23,11 @@ from klaviyo_bridge.domain.outbox import (
     Verdict,
     WaitingRow,
 )
-from klaviyo_bridge.domain.profile import Person, ProfileChange
+from klaviyo_bridge.domain.profile import Person
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores import people
-from klaviyo_bridge.infra.stores.outbox import enqueue_delivery, stamp_rows
+from klaviyo_bridge.infra.stores.outbox import delivery_key, enqueue_delivery, stamp_rows, written_by
 from klaviyo_bridge.infra.tables import batches, outbox
 
 _OPEN = (BatchState.SEALED, BatchState.SENDING, BatchState.ACCEPTED)
@@ -52,18 +53,22 @@ class BatchStore:
             found = self._current(connection, batch_id, attempt, (BatchState.SEALED, BatchState.SENDING))
             if found is None:
                 return None
-            if found.state == BatchState.SEALED:
-                first_sent = sa.func.coalesce(batches.c.sent_at, self._clock())
-                started = {"state": BatchState.SENDING, "sent_at": first_sent}
-                connection.execute(batches.update().where(batches.c.id == batch_id).values(**started))
+            now = self._clock()
+            first_sent = sa.func.coalesce(batches.c.sent_at, now)
+            started = {"state": BatchState.SENDING, "sent_at": first_sent, "begun_at": now}
+            connection.execute(batches.update().where(batches.c.id == batch_id).values(**started))
             rows = self._rows(connection, batch_id)
         return _batch(found, rows)
 
-    def accept(self, batch: Batch, job_id: str) -> None:
-        """Klaviyo took the batch as a job of its own; the rows stay fenced until it is settled."""
+    def accept(self, batch: Batch, job_id: str) -> bool:
+        """Klaviyo took the batch as a job of its own; the rows stay fenced until it is settled. False when stale."""
         values = {"state": BatchState.ACCEPTED, "job_id": job_id, "accepted_at": self._clock(), "last_error": None}
         with self._database.write() as connection:
-            connection.execute(batches.update().where(*_is_current(batch)).values(**values))
+            return connection.execute(batches.update().where(*_is_current(batch)).values(**values)).rowcount == 1
+
+    def settling(self, account: str) -> AbstractContextManager[bool]:
+        """Whether this process may follow the account's jobs; one does at a time, so that lists are read once."""
+        return self._database.alone(f"settling:{account}")
 
     def accepted(self, account: str) -> list[Batch]:
         """Batches whose import job at Klaviyo is not settled yet, oldest first; rows are not loaded."""
@@ -83,7 +88,7 @@ class BatchStore:
     def settle(self, batch: Batch, verdicts: Sequence[Verdict], *, final: bool = True) -> bool:
         """Write each row's outcome, and the base of every delivered profile. False when the token is stale.
 
-        With `final` the batch itself ends too.
+        With `final` the batch itself ends too, and a row that was given no outcome waits again.
         """
         with self._database.write() as connection:
             if self._current(connection, batch.id, batch.attempt, _OPEN) is None:
@@ -92,6 +97,7 @@ class BatchStore:
             if final:
                 ended = {"state": BatchState.SETTLED, "settled_at": self._clock()}
                 connection.execute(batches.update().where(batches.c.id == batch.id).values(**ended))
+                _release(connection, batch.id)
         return True
 
     def retry(self, batch: Batch, *, delay: float, error: str, ambiguous: bool) -> None:
@@ -124,15 +130,23 @@ class BatchStore:
             connection.execute(batches.update().where(batches.c.id == batch.id).values(**ended))
             for part in parts:
                 self._seal_part(connection, batch, part)
+            _release(connection, batch.id)
         return True
 
-    def stranded(self, account: str, *, before: datetime) -> list[Batch]:
-        """Batches that should have been sent before `before` and were not: their job is lost or stuck."""
-        due = sa.func.coalesce(batches.c.retry_at, batches.c.sent_at, batches.c.created_at)
+    def stranded(self, account: str) -> list[Batch]:
+        """Batches on their way whose delivery job has ended without an end for them: it broke, or was lost."""
         query = sa.select(batches).where(
-            batches.c.account == account,
-            batches.c.state.in_([BatchState.SEALED, BatchState.SENDING]),
-            due < before,
+            batches.c.account == account, batches.c.state.in_([BatchState.SEALED, BatchState.SENDING])
+        )
+        with self._database.read() as connection:
+            found = [_batch(row, []) for row in connection.execute(query)]
+        alive = self._engine.alive([delivery_key(batch.id, batch.attempt) for batch in found])
+        return [batch for batch in found if delivery_key(batch.id, batch.attempt) not in alive]
+
+    def overdue(self, account: str, *, before: datetime) -> list[Batch]:
+        """Batches that a worker began before `before` and has not come to an end with."""
+        query = sa.select(batches).where(
+            batches.c.account == account, batches.c.state == BatchState.SENDING, batches.c.begun_at < before
         )
         with self._database.read() as connection:
             return [_batch(row, []) for row in connection.execute(query)]
@@ -202,8 +216,8 @@ class BatchStore:
 
     def _write_bases(self, connection: sa.Connection, batch: Batch, delivered: Mapping[int, Verdict]) -> None:
         """What was delivered is what both sides now agree on."""
-        rows = [row for row in self._rows(connection, batch.id) if row.id in delivered and row.kind is Kind.PROFILE]
-        known = people.load(connection, [row.person_id for row in rows])
+        rows = [row for row in self._rows(connection, batch.id) if row.id in delivered]
+        known = people.load(connection, [row.person_id for row in rows], to_change=True)
         for row in rows:
             if row.person_id in known:
                 known[row.person_id] = _agreed(known[row.person_id], row, delivered[row.id].klaviyo_id)
@@ -211,10 +225,16 @@ class BatchStore:
 
 
 def _agreed(person: Person, row: WaitingRow, klaviyo_id: str | None) -> Person:
-    fields = ProfileChange.load(row.payload).fields()
+    fields = written_by(row.kind, row.payload)
     base = {**person.base, **fields}
     written = {**person.written, **dict.fromkeys(fields, row.id)}
     return Person(person.id, klaviyo_id or person.klaviyo_id, base, written)
+
+
+def _release(connection: sa.Connection, batch_id: str) -> None:
+    """Rows that the batch leaves behind without an end wait again; none is held for ever."""
+    left = outbox.c.batch_id == batch_id, outbox.c.state == RowState.BATCHED
+    connection.execute(outbox.update().where(*left).values(state=RowState.WAITING, batch_id=None))
 
 
 def _is_current(batch: Batch) -> tuple[sa.ColumnElement[bool], ...]:
@@ -230,5 +250,6 @@ def _batch(row: Any, rows: Sequence[WaitingRow]) -> Batch:
         rows=rows,
         resumed=row.state == BatchState.SENDING or row.sent_at is not None,
         sent_before=row.sent_at,
+        accepted_at=row.accepted_at,
         job_id=row.job_id,
     )

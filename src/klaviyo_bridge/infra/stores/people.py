@@ -42,20 +42,29 @@ def resolve(connection: sa.Connection, account: str, identities: Sequence[Identi
     return [created.get(person, person) for person in found]
 
 
-def load(connection: sa.Connection, person_ids: Iterable[int]) -> dict[int, Person]:
-    """The persons with these ids; ids that are not there are left out."""
-    columns = (people.c.id, people.c.klaviyo_id, people.c.base, people.c.written)
+def load(connection: sa.Connection, person_ids: Iterable[int], *, to_change: bool = False) -> dict[int, Person]:
+    """The persons with these ids; ids that are not there are left out.
+
+    What is loaded `to_change` stays as it is until the transaction ends, so that no other writer's base is lost.
+    """
+    query = sa.select(people.c.id, people.c.klaviyo_id, people.c.base, people.c.written).order_by(people.c.id)
+    query = query.with_for_update() if to_change else query
     return {
         row.id: Person(row.id, row.klaviyo_id, row.base, row.written)
         for chunk in chunks(sorted(set(person_ids)))
-        for row in connection.execute(sa.select(*columns).where(people.c.id.in_(chunk)))
+        for row in connection.execute(query.where(people.c.id.in_(chunk)))
     }
 
 
 def save(connection: sa.Connection, persons: Sequence[Person], *, now: datetime) -> None:
-    """Write `base`, `written` and `klaviyo_id` of these persons."""
+    """Write `base`, `written` and `klaviyo_id` of these persons.
+
+    A Klaviyo id that another person holds stays there: two identifiers of ours that are one profile at Klaviyo
+    remain two persons.
+    """
     if not persons:
         return
+    held = _holders(connection, persons)
     statement = (
         people.update()
         .where(people.c.id == sa.bindparam("person"))
@@ -71,11 +80,30 @@ def save(connection: sa.Connection, persons: Sequence[Person], *, now: datetime)
             "person": person.id,
             "new_base": dict(person.base),
             "new_written": dict(person.written),
-            "new_klaviyo_id": person.klaviyo_id,
+            "new_klaviyo_id": _free_id(person, held),
         }
         for person in persons
     ]
     connection.execute(statement, values)
+
+
+def _holders(connection: sa.Connection, persons: Sequence[Person]) -> dict[str, int]:
+    """Who has the Klaviyo ids of these persons (of one account) by now."""
+    wanted = sorted({person.klaviyo_id for person in persons if person.klaviyo_id})
+    account = sa.select(people.c.account).where(people.c.id == persons[0].id).scalar_subquery()
+    query = sa.select(people.c.klaviyo_id, people.c.id).where(people.c.account == account)
+    return {
+        str(row.klaviyo_id): row.id
+        for chunk in chunks(wanted)
+        for row in connection.execute(query.where(people.c.klaviyo_id.in_(chunk)))
+    }
+
+
+def _free_id(person: Person, held: dict[str, int]) -> str | None:
+    """The person's Klaviyo id, unless another has it; the first of two newcomers gets it."""
+    if person.klaviyo_id is None:
+        return None
+    return person.klaviyo_id if held.setdefault(person.klaviyo_id, person.id) == person.id else None
 
 
 def _claim(names: Sequence[Name], owners: dict[Name, int], *, newcomer: int) -> int:

@@ -19,6 +19,7 @@ from klaviyo_bridge.klaviyo.api import KlaviyoAPI
 from klaviyo_bridge.klaviyo.errors import rows_named
 from klaviyo_bridge.klaviyo.packing import Envelope, events_envelope, import_envelope, pack
 from klaviyo_bridge.klaviyo.rows import event_body, event_row, profile_row
+from klaviyo_bridge.services.delivery.steps import Checkpoint, Lease, Step, unwatched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +45,12 @@ class LaneSender(Protocol):
 class Upserts:
     """One profile a request."""
 
-    def __init__(self, klaviyo: KlaviyoAPI) -> None:
+    def __init__(self, klaviyo: KlaviyoAPI, *, checkpoint: Checkpoint = unwatched) -> None:
         self._klaviyo = klaviyo
+        self._checkpoint = checkpoint
 
     def send(self, batch: Batch) -> Outcome:
-        return one_by_one(batch.rows, self._upsert)
+        return one_by_one(batch.rows, self._upsert, checkpoint=self._checkpoint)
 
     def _upsert(self, row: WaitingRow) -> Verdict:
         change = ProfileChange.load(row.payload)
@@ -64,11 +66,12 @@ class Upserts:
 class Events:
     """One event a request. A repeat is dropped by Klaviyo, so sending again is harmless."""
 
-    def __init__(self, klaviyo: KlaviyoAPI) -> None:
+    def __init__(self, klaviyo: KlaviyoAPI, *, checkpoint: Checkpoint = unwatched) -> None:
         self._klaviyo = klaviyo
+        self._checkpoint = checkpoint
 
     def send(self, batch: Batch) -> Outcome:
-        return one_by_one(batch.rows, self._create)
+        return one_by_one(batch.rows, self._create, checkpoint=self._checkpoint)
 
     def _create(self, row: WaitingRow) -> Verdict:
         self._klaviyo.events.create(event_body(**_event_arguments(Event.load(row.payload))))
@@ -78,14 +81,17 @@ class Events:
 class Imports:
     """Up to 10,000 profiles a request, applied later by a job of Klaviyo's."""
 
-    def __init__(self, klaviyo: KlaviyoAPI, reconcile: Callable[[Batch], None]) -> None:
+    def __init__(
+        self, klaviyo: KlaviyoAPI, reconcile: Callable[[Batch], None], *, checkpoint: Checkpoint = unwatched
+    ) -> None:
         self._klaviyo = klaviyo
         self._reconcile = reconcile
+        self._checkpoint = checkpoint
 
     def send(self, batch: Batch) -> Outcome:
         if batch.resumed:
             self._reconcile(batch)
-        return packed(batch, _import_row, import_envelope(), self._send)
+        return packed(batch, _import_row, import_envelope(), self._send, checkpoint=self._checkpoint)
 
     def _send(self, body: bytes) -> str:
         return self._klaviyo.profiles.bulk_import(body).id
@@ -98,11 +104,14 @@ class BulkEvents:
     attempt may have left behind) is taken apart, and single rows go by the single endpoint.
     """
 
-    def __init__(self, klaviyo: KlaviyoAPI) -> None:
+    def __init__(self, klaviyo: KlaviyoAPI, *, checkpoint: Checkpoint = unwatched) -> None:
         self._klaviyo = klaviyo
+        self._checkpoint = checkpoint
 
     def send(self, batch: Batch) -> Outcome:
-        outcome = packed(batch, _event_row, events_envelope(), self._send, smallest=Lane.EVENT)
+        outcome = packed(
+            batch, _event_row, events_envelope(), self._send, smallest=Lane.EVENT, checkpoint=self._checkpoint
+        )
         if outcome.job_id is None:
             return outcome
         delivered = [Verdict(row_id=row.id, state=RowState.DELIVERED) for row in batch.rows]
@@ -113,12 +122,22 @@ class BulkEvents:
         return "taken"
 
 
-def one_by_one(rows: Iterable[WaitingRow], deliver: Callable[[WaitingRow], Verdict]) -> Outcome:
+def one_by_one(
+    rows: Iterable[WaitingRow],
+    deliver: Callable[[WaitingRow], Verdict],
+    *,
+    lease: Lease | None = None,
+    checkpoint: Checkpoint = unwatched,
+) -> Outcome:
     """A verdict per row; anything that is not the row's own fault stops the walk and keeps what was done."""
+    lease = lease or Lease()
     verdicts: list[Verdict] = []
     for row in rows:
         try:
+            lease.check()
+            checkpoint(Step.BUILT)
             verdicts.append(deliver(row))
+            checkpoint(Step.ANSWERED)
         except Rejected as error:
             verdicts.append(dead(row, error))
         except BridgeError as error:
@@ -133,14 +152,21 @@ def packed(
     send: Callable[[bytes], str],
     *,
     smallest: Lane | None = None,
+    lease: Lease | None = None,
+    checkpoint: Checkpoint = unwatched,
 ) -> Outcome:
     """The whole batch in one request; `smallest` is the lane a single refused row is tried by for good."""
+    lease = lease or Lease()
     rows, encoded, refused = _encoded(batch.rows, encode)
-    bodies = list(pack(encoded, envelope))
+    bodies = list(pack(encoded, envelope, refuse=lambda index, why: refused.append(_too_large(rows[index], why))))
+    checkpoint(Step.BUILT)
     if refused or len(bodies) != 1:
-        return Outcome(verdicts=refused, parts=[_part(batch.lane, rows[b.first : b.first + b.count]) for b in bodies])
+        return Outcome(verdicts=refused, parts=[part(batch.lane, rows[b.first : b.first + b.count]) for b in bodies])
+    lease.check()
     try:
-        return Outcome(job_id=send(bodies[0].body))
+        job_id = send(bodies[0].body)
+        checkpoint(Step.ANSWERED)
+        return Outcome(job_id=job_id)
     except InvalidPayload as error:
         return _stripped(batch.lane, rows, error, smallest)
     except Rejected as error:
@@ -170,9 +196,9 @@ def _stripped(lane: Lane, rows: Sequence[WaitingRow], error: InvalidPayload, sma
         return _halved(lane, rows, error, smallest)
     named_rows = [rows[index] for index in named]
     rest = [row for index, row in enumerate(rows) if index not in named]
-    parts = [_part(lane, rest)] if rest else []
+    parts = [part(lane, rest)] if rest else []
     if smallest is not None:  # the single endpoint has the last word on each
-        return Outcome(parts=[*parts, _part(smallest, named_rows)])
+        return Outcome(parts=[*parts, part(smallest, named_rows)])
     verdicts = [
         Verdict(row_id=rows[index].id, state=RowState.DEAD, reason="refused", detail=why)
         for index, why in named.items()
@@ -185,17 +211,18 @@ def _halved(lane: Lane, rows: Sequence[WaitingRow], error: Rejected, smallest: L
     if len(rows) == 1 and smallest is None:
         return Outcome(verdicts=[dead(rows[0], error)])
     if len(rows) == 1 and smallest is not None:
-        return Outcome(parts=[_part(smallest, rows)])
+        return Outcome(parts=[part(smallest, rows)])
     return Outcome(parts=halves(lane, rows))
 
 
 def halves(lane: Lane, rows: Sequence[WaitingRow]) -> list[PlannedBatch]:
     """The rows in two batches."""
     middle = len(rows) // 2
-    return [_part(lane, rows[:middle]), _part(lane, rows[middle:])]
+    return [part(lane, rows[:middle]), part(lane, rows[middle:])]
 
 
-def _part(lane: Lane, rows: Sequence[WaitingRow]) -> PlannedBatch:
+def part(lane: Lane, rows: Sequence[WaitingRow]) -> PlannedBatch:
+    """The rows as a batch of their own."""
     carriers = [Carrier(row_id=row.id, person_id=row.person_id, payload=row.payload) for row in rows]
     return PlannedBatch(lane=lane, carriers=carriers)
 
@@ -204,6 +231,10 @@ def dead(row: WaitingRow, error: BridgeError) -> Verdict:
     """The row will never work as it stands."""
     reason = "invalid" if isinstance(error, InvalidPayload) else "refused"
     return Verdict(row_id=row.id, state=RowState.DEAD, reason=reason, detail=str(error)[:500])
+
+
+def _too_large(row: WaitingRow, why: str) -> Verdict:
+    return Verdict(row_id=row.id, state=RowState.DEAD, reason="too_large", detail=why)
 
 
 def klaviyo_profile(change: ProfileChange) -> tuple[dict[str, object], dict[str, object] | None]:

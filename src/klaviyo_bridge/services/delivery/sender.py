@@ -7,14 +7,16 @@ stop the account, or end it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Protocol
 
 from klaviyo_bridge.domain.outbox import Batch, Kind, Lane, PlannedBatch, WaitingRow
 from klaviyo_bridge.errors import BridgeError, NotAuthorized, OutcomeUnknown, Unavailable
 from klaviyo_bridge.services.delivery.lanes import LaneSender, Outcome
-from klaviyo_bridge.services.delivery.planner import Policy, plan_events, plan_profiles
+from klaviyo_bridge.services.delivery.planner import Policy, Situation, plan_events, plan_profiles
+from klaviyo_bridge.services.delivery.steps import Checkpoint, Step, unwatched
 
 LONGEST_BACKOFF = 300.0  # seconds
 STOPPED_BACKOFF = 30.0
@@ -23,8 +25,8 @@ STOPPED_BACKOFF = 30.0
 class PlanningLike(Protocol):
     """The planner's transaction. `infra.stores.outbox.Planning` is one."""
 
-    def waiting(self, kind: Kind, limit: int) -> list[WaitingRow]: ...
-    def waiting_of(self, persons: set[int]) -> list[WaitingRow]: ...
+    def waiting(self, kind: Kind, limit: int, *, size: int) -> Iterator[WaitingRow]: ...
+    def waiting_of(self, persons: Sequence[int]) -> Iterator[WaitingRow]: ...
     def open_batches(self) -> Mapping[Lane, int]: ...
     def seal(self, planned: PlannedBatch) -> str: ...
 
@@ -39,7 +41,7 @@ class Batches(Protocol):
     """Batches on their way. `infra.stores.batches.BatchStore` is one."""
 
     def begin(self, batch_id: str, attempt: int) -> Batch | None: ...
-    def accept(self, batch: Batch, job_id: str) -> None: ...
+    def accept(self, batch: Batch, job_id: str) -> bool: ...
     def settle(self, batch: Batch, verdicts: Any, *, final: bool = True) -> bool: ...
     def split(self, batch: Batch, parts: Any, verdicts: Any = ()) -> bool: ...
     def retry(self, batch: Batch, *, delay: float, error: str, ambiguous: bool) -> None: ...
@@ -71,8 +73,10 @@ class Delivery:
         lanes: Mapping[Lane, LaneSender],
         recorder: DeliveryRecorder,
         *,
+        clock: Callable[[], datetime],
         policy: Policy | None = None,
         jitter: Callable[[], float] = random.random,
+        checkpoint: Checkpoint = unwatched,
     ) -> None:
         self._account = account
         self._outbox = outbox
@@ -80,8 +84,10 @@ class Delivery:
         self._accounts = accounts
         self._lanes = lanes
         self._recorder = recorder
+        self._clock = clock
         self._policy = policy or Policy()
         self._jitter = jitter
+        self._checkpoint = checkpoint
 
     def plan(self) -> int:
         """Seal what can go now; returns the number of batches. Nothing is planned for a stopped account."""
@@ -91,25 +97,32 @@ class Delivery:
             return 0 if planning is None else self._plan(planning)
 
     def _plan(self, planning: PlanningLike) -> int:
-        policy, open_batches = self._policy, planning.open_batches()
-        sealed = 0
-        if self._has_room(open_batches, Lane.EVENT, Lane.EVENTS):
-            rows = planning.waiting(Kind.EVENT, policy.event_rows * policy.room(Lane.EVENTS, open_batches) or 1)
-            sealed += sum(1 for batch in plan_events(rows, policy, open_batches) if planning.seal(batch))
-        if self._has_room(open_batches, Lane.UPSERT, Lane.IMPORT):
-            rows = planning.waiting(Kind.PROFILE, policy.import_rows * policy.room(Lane.IMPORT, open_batches) or 1)
-            together = planning.waiting_of({row.person_id for row in rows})
-            sealed += sum(1 for batch in plan_profiles(together, policy, open_batches) if planning.seal(batch))
-        return sealed
+        situation = Situation(self._clock(), self._policy, planning.open_batches())
+        planned: list[PlannedBatch] = []
+        if situation.room(Lane.EVENT) or situation.room(Lane.EVENTS):
+            planned += plan_events(self._events(planning, situation), situation)
+        if situation.room(Lane.UPSERT) or situation.room(Lane.IMPORT):
+            planned += plan_profiles(self._profiles(planning, situation), situation)
+        for batch in planned:
+            planning.seal(batch)
+        return len(planned)
 
-    def _has_room(self, open_batches: Mapping[Lane, int], *lanes: Lane) -> bool:
-        return all(self._policy.room(lane, open_batches) for lane in lanes)
+    def _events(self, planning: PlanningLike, situation: Situation) -> list[WaitingRow]:
+        rows, size = self._policy.wanted(self._policy.event_rows, Lane.EVENTS, situation.open_batches)
+        return list(planning.waiting(Kind.EVENT, rows, size=size))
+
+    def _profiles(self, planning: PlanningLike, situation: Situation) -> Iterator[WaitingRow]:
+        """All that waits for the persons whose turn it is, so that it can be merged."""
+        rows, size = self._policy.wanted(self._policy.import_rows, Lane.IMPORT, situation.open_batches)
+        persons = dict.fromkeys(row.person_id for row in planning.waiting(Kind.PROFILE, rows, size=size))
+        return planning.waiting_of(list(persons))
 
     def deliver(self, batch_id: str, attempt: int) -> None:
         """Send the batch, if this attempt is still the one that may. Safe to run twice, also at once."""
         batch = self._batches.begin(batch_id, attempt)
         if batch is None:
             return
+        self._checkpoint(Step.CLAIMED)
         if (because := self._accounts.stopped(self._account)) is not None:
             self._put_back(batch, NotAuthorized(because))
             return
@@ -119,6 +132,7 @@ class Delivery:
             self._put_back(batch, error)
             return
         self._write_down(batch, outcome)
+        self._checkpoint(Step.WRITTEN)
 
     def _write_down(self, batch: Batch, outcome: Outcome) -> None:
         if outcome.job_id is not None:
@@ -150,4 +164,9 @@ class Delivery:
         asked = error.retry_after if isinstance(error, Unavailable) else None
         if asked is not None:
             return asked + self._jitter()
-        return min(LONGEST_BACKOFF, 2.0 ** min(batch.attempt, 10)) * (0.5 + self._jitter() / 2)
+        return backoff(batch.attempt) * (0.5 + self._jitter() / 2)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before the attempt after this one, when nobody says how long."""
+    return min(LONGEST_BACKOFF, 2.0 ** min(attempt, 10))

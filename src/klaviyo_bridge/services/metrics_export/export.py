@@ -120,8 +120,7 @@ class MetricsExport:
     @property
     def tables(self) -> list[Table]:
         """The tables of the layout."""
-        of_layout: Any = fivetran if self._plan.layout == "fivetran" else own
-        return [value for value in vars(of_layout).values() if isinstance(value, Table)]
+        return list(fivetran.TABLES if self._plan.layout == "fivetran" else own.TABLES)
 
     def _streams(self) -> Iterator[Stream]:
         layout = self._plan.layout
@@ -147,7 +146,7 @@ class MetricsExport:
         if rows:
             progress.moved = self._target.load(snapshot.table, rows, at=now)
             self._target.saw(snapshot.table, name, rows)
-            progress.deleted = self._target.delete_unseen(snapshot.table, name, at=now)
+        progress.deleted = self._target.delete_unseen(snapshot.table, name, at=now)
         watch(progress)
         return progress
 

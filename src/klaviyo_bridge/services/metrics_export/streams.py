@@ -9,6 +9,7 @@ from typing import Any
 
 from klaviyo_bridge.domain.export import fivetran, own
 from klaviyo_bridge.domain.export.tables import Row, Table
+from klaviyo_bridge.domain.export.values import inner
 from klaviyo_bridge.errors import Rejected
 from klaviyo_bridge.klaviyo import filters
 from klaviyo_bridge.klaviyo.api import KlaviyoAPI
@@ -157,9 +158,9 @@ def _first_message(klaviyo: KlaviyoAPI, campaign_id: str) -> Mapping[str, Any]:
     found = next(iter(klaviyo.campaigns.messages(campaign_id)), None)
     if found is None:
         return {}
-    definition: Mapping[str, Any] = found.attributes.get("definition") or found.attributes
-    template = ((found.relationships.get("template") or {}).get("data") or {}).get("id")
-    return {**(definition.get("content") or {}), "template": template}
+    definition = inner(found.attributes, "definition") or found.attributes
+    template = inner(found.relationships, "template", "data").get("id")
+    return {**inner(definition, "content"), "template": template}
 
 
 def _metrics_as_fivetran(klaviyo: KlaviyoAPI) -> Iterator[Row]:
@@ -213,8 +214,9 @@ def aggregates(klaviyo: KlaviyoAPI, *, days: int, now: datetime) -> Iterator[Row
 
 
 def _aggregate_rows(metric_id: str, name: str, found: Mapping[str, Any]) -> Iterator[Row]:
-    for series in found.get("data") or ():
-        measured = series.get("measurements") or {}
+    found_series: Sequence[Mapping[str, Any]] = found.get("data") or ()
+    for series in found_series:
+        measured = inner(series, "measurements")
         for index, day in enumerate(found.get("dates") or ()):
             yield own.resource_row(
                 own.AGGREGATES,

@@ -38,6 +38,9 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=255), nullable=True, comment="Klaviyo's import job"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True, comment="written before the first byte leaves"),
+        sa.Column(
+            "begun_at", sa.DateTime(timezone=True), nullable=True, comment="when a worker began the current attempt"
+        ),
         sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
@@ -66,6 +69,9 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False, comment="when the person said so"),
         sa.Column("source", sa.String(length=64), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=True),
+        sa.Column(
+            "list_id", sa.String(length=64), server_default="", nullable=False, comment="empty: about all of Klaviyo"
+        ),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_consent_records")),
         sa.UniqueConstraint(
@@ -74,7 +80,8 @@ def upgrade() -> None:
             "channel",
             "state",
             "at",
-            name=op.f("uq_consent_records_account_person_id_channel_state_at"),
+            "list_id",
+            name=op.f("uq_consent_records_account_person_id_channel_state_at_list_id"),
         ),
         sqlite_autoincrement=True,
     )
@@ -115,7 +122,7 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("counted", sa.Boolean(), server_default=sa.text("0"), nullable=False, comment="is in `engagement`"),
+        sa.Column("counted", sa.Boolean(), server_default=sa.false(), nullable=False, comment="is in `engagement`"),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column(
             "due_at",
@@ -185,6 +192,15 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'batched'"),
         postgresql_where=sa.text("state = 'batched'"),
     )
+    op.create_index("ix_outbox_person", "outbox", ["account", "person_id"], unique=False)
+    op.create_index(
+        "ix_outbox_refused",
+        "outbox",
+        ["account", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'refused'"),
+        postgresql_where=sa.text("state = 'refused'"),
+    )
     op.create_index("ix_outbox_settled", "outbox", ["account", "settled_at"], unique=False)
     op.create_index(
         "ix_outbox_waiting",
@@ -233,6 +249,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", "mapping", "key", name=op.f("pk_source_rows")),
     )
     op.create_table(
+        "tombstones",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column(
+            "digest", sa.String(length=64), nullable=False, comment="keyed hash of one identifier of an erased person"
+        ),
+        sa.Column("person_id", sa.BigInteger(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("account", "digest", name=op.f("pk_tombstones")),
+    )
+    op.create_index("ix_tombstones_person", "tombstones", ["account", "person_id"], unique=False)
+    op.create_table(
         "identifiers",
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False, comment="external_id, email or phone_number"),
@@ -249,6 +276,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_identifiers_person", table_name="identifiers")
     op.drop_table("identifiers")
+    op.drop_index("ix_tombstones_person", table_name="tombstones")
+    op.drop_table("tombstones")
     op.drop_table("source_rows")
     op.drop_index("ix_people_klaviyo", table_name="people")
     op.drop_table("people")
@@ -265,6 +294,13 @@ def downgrade() -> None:
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.drop_index("ix_outbox_settled", table_name="outbox")
+    op.drop_index(
+        "ix_outbox_refused",
+        table_name="outbox",
+        sqlite_where=sa.text("state = 'refused'"),
+        postgresql_where=sa.text("state = 'refused'"),
+    )
+    op.drop_index("ix_outbox_person", table_name="outbox")
     op.drop_index(
         "ix_outbox_fence",
         table_name="outbox",
