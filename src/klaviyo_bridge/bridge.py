@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from klaviyo_bridge.config import MappingSettings, Settings
 from klaviyo_bridge.domain.consent import Channel
@@ -295,3 +296,40 @@ def _queue_of(lane: Lane) -> str:
 
 def _fingerprint(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _metrics_export(
+    settings: Settings, *, klaviyo: KlaviyoAPI, cursors: CursorStore, clock: Callable[[], datetime]
+) -> MetricsExport:
+    plan = Plan(
+        name=hashlib.sha256(f"{settings.export_url} {settings.export_dataset}".encode()).hexdigest()[:12],
+        layout=settings.export_layout,
+        since=settings.export_since,
+        full_every=timedelta(days=settings.export_full_days),
+        figures_every=timedelta(hours=settings.export_figures_hours) if settings.export_figures_hours else None,
+    )
+    files = _parquet(settings)
+    target = _of_export("warehouse").Warehouse(settings.export_url, settings.export_dataset)
+    return MetricsExport(settings.account, klaviyo, cursors, target, files, plan, clock=clock)
+
+
+def _parquet(settings: Settings) -> Files | None:
+    if not settings.export_url.startswith("duckdb:///"):
+        return None
+    database = Path(settings.export_url.removeprefix("duckdb:///"))
+    if database.stem == settings.export_dataset:
+        what = f"DuckDB confuses the file {database.name} with the schema {settings.export_dataset}: rename one"
+        raise ConfigError(problems=[Problem("export_url", what)])
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if not settings.export_parquet:
+        return None
+    return _of_export("parquet").ParquetFolder(Path(settings.export_parquet), database, settings.export_dataset)
+
+
+def _of_export(module: str) -> Any:
+    """A module that needs the extra `export`, which is why it is loaded when it is first used."""
+    try:
+        return import_module(f"klaviyo_bridge.infra.export.{module}")
+    except ModuleNotFoundError as error:
+        what = f"needs {error.name}, which comes with: pip install 'klaviyo-bridge[export]'"
+        raise ConfigError(problems=[Problem("export", what)]) from None

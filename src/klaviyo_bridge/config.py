@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         (), description="webhook topics, or our names for them, whose events are polled too; by commas, * for any"
     )
     export_url: str = Field(
-        "duckdb:///export/klaviyo.duckdb",
+        "duckdb:///export/warehouse.duckdb",
         description="where an export goes: duckdb:///file, postgresql://…, or the name of a dlt destination",
     )
     export_parquet: str = Field(
@@ -147,6 +147,9 @@ class Settings(BaseSettings):
         datetime(2012, 1, 1, tzinfo=UTC), description="time before the first event that is exported"
     )
     export_full_days: float = Field(7.0, gt=0, description="days between two full reads, which find what was deleted")
+    export_figures_hours: float = Field(
+        6.0, ge=0, description="hours between two looks at Klaviyo's aggregates and reports; 0 for never"
+    )
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 
     @field_validator("klaviyo_webhook_signing_secret", "api_keys", "flow_webhook_tokens", "poll_topics", mode="before")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
 
@@ -18,19 +19,23 @@ import dlt
 import pyarrow as pa
 from dlt.common.destination.reference import Destination
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from klaviyo_bridge.domain.export.tables import FINGERPRINT, ColumnType, Row, Table, fingerprint, key_of
+from klaviyo_bridge.errors import Unavailable
 
-SEEN = Table(name="bridge_seen", key=("stream", "key"), columns={"stream": ColumnType.TEXT, "key": ColumnType.TEXT})
+_arrow: Any = cast(Any, pa)  # which has no types
+
+SEEN = "bridge_seen"
 """Keys met by a full read that is under way, so that what it did not meet can be told deleted."""
 MOST_EXTRA = 500
 _KEYS_A_QUERY = 5_000
-_ARROW: Mapping[ColumnType, pa.DataType] = {
-    ColumnType.TEXT: pa.string(),
-    ColumnType.WHOLE: pa.int64(),
-    ColumnType.NUMBER: pa.float64(),
-    ColumnType.FLAG: pa.bool_(),
-    ColumnType.MOMENT: pa.timestamp("us", tz="UTC"),
+_ARROW: Mapping[ColumnType, Any] = {
+    ColumnType.TEXT: _arrow.string(),
+    ColumnType.WHOLE: _arrow.int64(),
+    ColumnType.NUMBER: _arrow.float64(),
+    ColumnType.FLAG: _arrow.bool_(),
+    ColumnType.MOMENT: _arrow.timestamp("us", tz="UTC"),
 }
 
 
@@ -57,16 +62,23 @@ class Warehouse:
 
     def saw(self, table: Table, stream: str, rows: Sequence[Row]) -> None:
         """Remember that the full read named `stream` met these."""
-        met = {key_of(table, row) for row in rows}
-        self._merge(SEEN, [{"stream": stream, "key": key} for key in sorted(met)])
+        met = sorted({key_of(table, row) for row in rows})
+        with self._pipeline() as pipeline, pipeline.sql_client() as client:
+            seen = client.make_qualified_table_name(SEEN)
+            client.execute_sql(f"CREATE TABLE IF NOT EXISTS {seen} (stream varchar, key varchar)")
+            for start in range(0, len(met), _KEYS_A_QUERY):
+                part = met[start : start + _KEYS_A_QUERY]
+                values = [value for key in part for value in (stream, key)]
+                marks = ",".join(["(%s,%s)"] * len(part))
+                client.execute_sql(f"INSERT INTO {seen} VALUES {marks}", *values)  # noqa: S608
 
     def delete_unseen(self, table: Table, stream: str, *, at: datetime, within: Mapping[str, str] | None = None) -> int:
         """Mark rows that `saw` was not told of as deleted, and forget the read; how many. Safe to repeat.
 
         `within` limits that to rows with these values, such as the members of one list.
         """
-        with self._pipeline().sql_client() as client:
-            target, seen = client.make_qualified_table_name(table.name), client.make_qualified_table_name(SEEN.name)
+        with self._pipeline() as pipeline, pipeline.sql_client() as client:
+            target, seen = client.make_qualified_table_name(table.name), client.make_qualified_table_name(SEEN)
             key = " || chr(31) || ".join(table.key)
             limits = "".join(f" AND {name} = %s" for name in within or {})
             condition = f"NOT {table.deleted}{limits} AND {key} NOT IN (SELECT key FROM {seen} WHERE stream = %s)"  # noqa: S608
@@ -87,7 +99,7 @@ class Warehouse:
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a query in which `{name}` stands for the table of that name; empty when it does not exist yet."""
-        with self._pipeline().sql_client() as client:
+        with self._pipeline() as pipeline, pipeline.sql_client() as client:
             try:
                 found = client.execute_sql(sql.format_map(_Names(client)), *values)
             except DatabaseUndefinedRelation:
@@ -107,21 +119,26 @@ class Warehouse:
         return found
 
     def _merge(self, table: Table, rows: Sequence[Row]) -> None:
-        data = pa.Table.from_pylist(list(rows), schema=self._schema(table, rows))
+        data = _arrow.Table.from_pylist(list(rows), schema=self._schema(table, rows))
         resource = dlt.resource(
             [data],
             name=table.name,
             primary_key=list(table.key),
             write_disposition={"disposition": "merge", "strategy": "delete-insert"},
         )
-        self._pipeline().run(resource)
+        with self._pipeline() as pipeline:
+            try:
+                pipeline.run(resource)
+            except PipelineStepFailed as error:
+                cause = type(error.exception).__name__
+                raise Unavailable(f"the export's target did not take rows of {table.name} ({cause})") from error
 
-    def _schema(self, table: Table, rows: Sequence[Row]) -> pa.Schema:
-        columns = table.all_columns if table is not SEEN else dict(table.columns)
+    def _schema(self, table: Table, rows: Sequence[Row]) -> Any:
+        columns = table.all_columns
         if table.extra_prefix:
             columns |= dict.fromkeys(self._extra_columns(table, rows), ColumnType.TEXT)
         nullable = {name: name not in table.key for name in columns}
-        return pa.schema([pa.field(name, _ARROW[kind], nullable[name]) for name, kind in columns.items()])
+        return _arrow.schema([_arrow.field(name, _ARROW[kind], nullable[name]) for name, kind in columns.items()])
 
     def _extra_columns(self, table: Table, rows: Sequence[Row]) -> list[str]:
         """Further columns of these rows, at most `MOST_EXTRA` of a table: databases have bounds, accounts do not."""
@@ -132,14 +149,15 @@ class Warehouse:
                 known[name] = None
         return [name for name in present if name in known]
 
-    def _pipeline(self) -> Any:
-        self._folder = tempfile.TemporaryDirectory(prefix="klaviyo-export-")
-        return dlt.pipeline(
-            "klaviyo_bridge",
-            pipelines_dir=self._folder.name,
-            destination=_destination(self._url),
-            dataset_name=self._dataset,
-        )
+    @contextmanager
+    def _pipeline(self) -> Generator[Any]:
+        with tempfile.TemporaryDirectory(prefix="klaviyo-export-") as folder:
+            yield dlt.pipeline(
+                "klaviyo_bridge",
+                pipelines_dir=folder,
+                destination=_destination(self._url),
+                dataset_name=self._dataset,
+            )
 
 
 class _Names(dict[str, str]):
@@ -159,4 +177,4 @@ def _destination(url: str) -> Destination[Any, Any]:
         return dlt.destinations.duckdb(url.removeprefix("duckdb:///"))
     if url.startswith(("postgresql://", "postgres://")):
         return dlt.destinations.postgres(url)
-    return Destination.from_reference(url)
+    return cast(Destination[Any, Any], Destination.from_reference(url))

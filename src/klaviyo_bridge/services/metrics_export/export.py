@@ -72,7 +72,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to export. `name` keeps the positions of several targets apart; `since` is before the first event."""
+    """How to export. `name` keeps the positions of several targets apart; `since` is before the first event.
+
+    Aggregates and reports are asked for `figures_every` so often, or never: reports have 225 calls a day.
+    """
 
     name: str
     layout: str
@@ -80,7 +83,7 @@ class Plan:
     full_every: timedelta
     workers: int = 16
     page_size: int = 1000
-    with_reports: bool = True
+    figures_every: timedelta | None = timedelta(hours=6)
 
 
 class MetricsExport:
@@ -112,8 +115,9 @@ class MetricsExport:
             outcome.streams.append(self._whole(snapshot, watch))
         for stream in self._streams():
             outcome.streams.append(self._walk(stream, full=full, watch=watch))
-        if self._plan.layout != "fivetran" and self._plan.with_reports:
+        if self._figures_are_due():
             outcome.streams += [self._computed(table, rows, watch) for table, rows in self._figures()]
+            self._positions.put(self._account, self._figures_name, self._clock().isoformat())
         outcome.files = self._files.refresh(self.tables) if self._files else 0
         return outcome
 
@@ -129,6 +133,16 @@ class MetricsExport:
         if layout != "fivetran":
             for found in self._klaviyo.lists.all():
                 yield streams.members(self._klaviyo, found.id)
+
+    def _figures_are_due(self) -> bool:
+        if self._plan.figures_every is None or self._plan.layout == "fivetran":
+            return False
+        last = _time(self._positions.get(self._account, self._figures_name))
+        return last is None or self._clock() - last >= self._plan.figures_every
+
+    @property
+    def _figures_name(self) -> str:
+        return f"export:{self._plan.name}:figures"
 
     def _figures(self) -> Iterator[tuple[Table, Iterator[Row]]]:
         days = AGGREGATE_DAYS
