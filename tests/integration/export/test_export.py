@@ -115,7 +115,7 @@ def track(klaviyo: RunningSimulator, at: datetime, value: float, number: str) ->
 
 
 def test_an_event_dated_in_the_future_hides_no_later_one(klaviyo: RunningSimulator, tmp_path: Path) -> None:
-    klaviyo.control.call("POST", "person", {"email": "ann@example.com"})
+    klaviyo.control.call("POST", "person", {"attributes": {"email": "ann@example.com"}})
     now = datetime.now(UTC)
     track(klaviyo, now + timedelta(days=90), 1, "future")
 
