@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg
 import pytest
 
 from builders import some_settings
@@ -102,33 +97,6 @@ def test_a_second_export_moves_only_what_changed(klaviyo: RunningSimulator, tmp_
     assert query(tmp_path, "SELECT count(*) FROM klaviyo.profiles WHERE first_name = 'Changed'") == [(1,)]
 
 
-def track(klaviyo: RunningSimulator, at: datetime, value: float, number: str) -> None:
-    klaviyo.control.act(
-        "track",
-        email="ann@example.com",
-        metric="Placed Order",
-        time=at.isoformat(),
-        properties={"OrderId": number},
-        value=value,
-        unique_id=number,
-    )
-
-
-def test_an_event_dated_in_the_future_hides_no_later_one(klaviyo: RunningSimulator, tmp_path: Path) -> None:
-    klaviyo.control.call("POST", "person", {"attributes": {"email": "ann@example.com"}})
-    now = datetime.now(UTC)
-    track(klaviyo, now + timedelta(days=90), 1, "future")
-
-    with exporting(klaviyo, tmp_path) as bridge:
-        bridge.metrics_export.run()
-        track(klaviyo, now - timedelta(minutes=100), 2, "late")
-        track(klaviyo, datetime.now(UTC), 3, "today")
-        bridge.metrics_export.run()
-
-    found = query(tmp_path, "SELECT value FROM klaviyo.events WHERE metric = 'Placed Order' ORDER BY value")
-    assert found == [(1.0,), (2.0,), (3.0,)]
-
-
 def test_a_full_read_marks_who_left_a_list(klaviyo: RunningSimulator, tmp_path: Path) -> None:
     klaviyo.control.seed(profiles=30, events_per_profile=1, days=5, lists=1)
 
@@ -141,90 +109,3 @@ def test_a_full_read_marks_who_left_a_list(klaviyo: RunningSimulator, tmp_path: 
     gone = query(tmp_path, "SELECT list_id, profile_id FROM klaviyo.list_members WHERE deleted")
     assert gone == [(list_id, profile_id)]
     assert query(tmp_path, "SELECT count(*) FROM klaviyo.events WHERE deleted") == [(0,)]
-
-
-KILLED = """
-import sys, datetime as d
-sys.path.insert(0, "tests")
-from builders import some_settings
-from klaviyo_bridge.bridge import open_bridge
-from klaviyo_bridge.services.metrics_export import export
-export.CHUNK = 500
-class Simulator: key, url = sys.argv[1], sys.argv[2]
-folder = sys.argv[3]
-settings = some_settings(
-    Simulator, database_url=f"sqlite:///{folder}/bridge.db", export_url=f"duckdb:///{folder}/warehouse.duckdb",
-    export_parquet=f"{folder}/parquet", export_since=d.datetime.now(d.UTC) - d.timedelta(days=120), export_figures_hours=0)
-with open_bridge(settings) as bridge:
-    bridge.metrics_export.run(watch=lambda done: print(done.stream, done.moved, flush=True))
-print("complete", flush=True)
-"""
-
-
-def test_an_export_killed_twice_ends_with_every_event_once(klaviyo: RunningSimulator, tmp_path: Path) -> None:
-    klaviyo.control.seed(profiles=200, events_per_profile=30, days=60, lists=1)
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, klaviyo.key, klaviyo.url, str(tmp_path)]
-
-    for chunks in (2, 5):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            seen = 0
-            while seen < chunks:
-                line = process.stdout.readline()
-                assert line
-                seen += line.startswith("events")
-            os.kill(process.pid, signal.SIGKILL)
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert finished.stdout.endswith("complete\n"), finished.stderr[-2000:]
-    there = state(klaviyo)["events"]
-    assert query(tmp_path, "SELECT count(*), count(DISTINCT id) FROM klaviyo.events") == [(there, there)]
-    files = str(tmp_path / "parquet" / "events" / "*" / "data.parquet")
-    assert duckdb.sql(f"SELECT count(*) FROM read_parquet('{files}')").fetchall() == [(there,)]
-
-
-TYPES = {
-    "id": "text",
-    "person_id": "text",
-    "timestamp": "timestamp with time zone",
-    "property_value": "text",
-    "_fivetran_deleted": "boolean",
-    "_fivetran_synced": "timestamp with time zone",
-    "_variation": "text",
-}
-
-
-def test_the_fivetran_layout_has_its_names_and_types_on_postgres(
-    klaviyo: RunningSimulator, tmp_path: Path, postgres_url: str
-) -> None:
-    klaviyo.control.seed(profiles=20, events_per_profile=5, days=10)
-
-    with exporting(klaviyo, tmp_path, export_url=postgres_url, export_layout="fivetran") as bridge:
-        bridge.metrics_export.run()
-        again = bridge.metrics_export.run()
-
-    with psycopg.connect(postgres_url) as connection:
-        columns: dict[str, str] = dict(
-            connection.execute(
-                "SELECT column_name, data_type FROM information_schema.columns"
-                " WHERE table_schema = 'klaviyo' AND table_name = 'event'"
-            ).fetchall()
-        )
-        count = connection.execute("SELECT count(*) FROM klaviyo.event").fetchone()
-    assert {name: columns[name].replace("character varying", "text") for name in TYPES} == TYPES
-    assert count == (state(klaviyo)["events"],)
-    assert moved(again) == {}
-
-
-def test_the_fivetran_layout_loads_into_duckdb(klaviyo: RunningSimulator, tmp_path: Path) -> None:
-    klaviyo.control.seed(profiles=20, events_per_profile=5, days=10)
-
-    with exporting(klaviyo, tmp_path, export_layout="fivetran") as bridge:
-        bridge.metrics_export.run()
-
-    joined = query(
-        tmp_path,
-        "SELECT count(*) FROM klaviyo.event e JOIN klaviyo.person p ON p.id = e.person_id"
-        " JOIN klaviyo.metric m ON m.id = e.metric_id WHERE NOT e._fivetran_deleted AND m.name = e.type",
-    )
-    assert joined == [(state(klaviyo)["events"],)]
