@@ -8,7 +8,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from klaviyo_bridge.config import EventSettings, MappingSettings, Settings
 from klaviyo_bridge.domain.consent import Channel
@@ -67,6 +70,7 @@ from klaviyo_bridge.services.health import Health
 from klaviyo_bridge.services.inbox import Inbox
 from klaviyo_bridge.services.ingest import GroupCommit
 from klaviyo_bridge.services.list_manager import ListManager
+from klaviyo_bridge.services.metrics_export.export import Files, MetricsExport, Plan
 from klaviyo_bridge.services.profile_merge import ProfileMerge
 from klaviyo_bridge.services.profile_pull import ProfilePull
 from klaviyo_bridge.services.profile_push import SourcePush
@@ -123,6 +127,7 @@ class Bridge:
     lists: ListManager
     segments: SegmentQuery
     dead_letters: DeadLetters
+    _exporter: Callable[[Settings], MetricsExport]
     _engine: Engine
     _settings: Settings
     _bell: Bell
@@ -149,6 +154,11 @@ class Bridge:
             JobKind.DELIVER: lambda job: self.delivery.deliver(job["batch_id"], job["attempt"]),
             JobKind.HANDLE_WEBHOOK: lambda job: self.inbox.process(job["ids"], handlers_of=self.webhooks.handlers_of),
         }
+
+    @cached_property
+    def metrics_export(self) -> MetricsExport:
+        """The export to BI. Raises `ConfigError` when the extra `export` is not installed."""
+        return self._exporter(self._settings)
 
     @property
     def _queues(self) -> list[Queue]:
@@ -283,6 +293,7 @@ def _build(
         lists=ListManager(klaviyo, cache, spared=lambda identities: people.erased(account, identities)),
         segments=SegmentQuery(klaviyo, cache),
         dead_letters=DeadLetters(account, DeadLetterStore(database, notify=bell.ring, clock=clock)),
+        _exporter=partial(_metrics_export, klaviyo=klaviyo, cursors=cursors, clock=clock),
         _engine=engine,
         _settings=settings,
         _bell=bell,
@@ -419,3 +430,40 @@ def _erasure_key(settings: Settings, cursors: CursorStore) -> bytes:
 
 def _fingerprint(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _metrics_export(
+    settings: Settings, *, klaviyo: KlaviyoAPI, cursors: CursorStore, clock: Callable[[], datetime]
+) -> MetricsExport:
+    plan = Plan(
+        name=hashlib.sha256(f"{settings.export_url} {settings.export_dataset}".encode()).hexdigest()[:12],
+        layout=settings.export_layout,
+        since=settings.export_since,
+        full_every=timedelta(days=settings.export_full_days),
+        figures_every=timedelta(hours=settings.export_figures_hours) if settings.export_figures_hours else None,
+    )
+    files = _parquet(settings)
+    target = _of_export("warehouse").Warehouse(settings.export_url, settings.export_dataset)
+    return MetricsExport(settings.account, klaviyo, cursors, target, files, plan, clock=clock)
+
+
+def _parquet(settings: Settings) -> Files | None:
+    if not settings.export_url.startswith("duckdb:///"):
+        return None
+    database = Path(settings.export_url.removeprefix("duckdb:///"))
+    if database.stem == settings.export_dataset:
+        what = f"DuckDB confuses the file {database.name} with the schema {settings.export_dataset}: rename one"
+        raise ConfigError(problems=[Problem("export_url", what)])
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if not settings.export_parquet:
+        return None
+    return _of_export("parquet").ParquetFolder(Path(settings.export_parquet), database, settings.export_dataset)
+
+
+def _of_export(module: str) -> Any:
+    """A module that needs the extra `export`, which is why it is loaded when it is first used."""
+    try:
+        return import_module(f"klaviyo_bridge.infra.export.{module}")
+    except ModuleNotFoundError as error:
+        what = f"needs {error.name}, which comes with: pip install 'klaviyo-bridge[export]'"
+        raise ConfigError(problems=[Problem("export", what)]) from None

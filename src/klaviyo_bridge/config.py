@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -187,6 +188,22 @@ class Settings(BaseSettings):
         None,
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="where traces and metrics go by OTLP over HTTP (extra otel); without it there is /metrics only",
+    )
+    export_url: str = Field(
+        "duckdb:///export/warehouse.duckdb",
+        description="where an export goes: duckdb:///file, postgresql://…, or the name of a dlt destination",
+    )
+    export_parquet: str = Field(
+        "export/parquet", description="folder of Parquet files beside a DuckDB export; empty for none"
+    )
+    export_dataset: str = Field("klaviyo", pattern=r"^[a-z][a-z0-9_]{0,50}$", description="schema of the export")
+    export_layout: Literal["own", "fivetran"] = Field("own", description="names and types of the exported tables")
+    export_since: datetime = Field(
+        datetime(2012, 1, 1, tzinfo=UTC), description="time before the first event that is exported"
+    )
+    export_full_days: float = Field(7.0, gt=0, description="days between two full reads, which find what was deleted")
+    export_figures_hours: float = Field(
+        6.0, ge=0, description="hours between two looks at Klaviyo's aggregates and reports; 0 for never"
     )
     mappings: tuple[MappingSettings, ...] = Field((), description="the application's tables; see bridge.toml")
 

@@ -155,9 +155,7 @@ class App:
             request.entry.fault = ",".join([request.entry.fault, *names] if request.entry.fault else names)
         return rules
 
-    async def _interrupted(
-        self, rules: list[Rule], scope: Scope, receive: Receive, entry: RequestEntry
-    ) -> bool:
+    async def _interrupted(self, rules: list[Rule], scope: Scope, receive: Receive, entry: RequestEntry) -> bool:
         """Carry out what happens before the body is read; True when the request ends here."""
         if not rules:
             return False
@@ -187,9 +185,7 @@ class App:
             LOG.exception("the simulator failed on %s %s", request.method, request.path)
             return self._door.failed()
 
-    async def _send_badly(
-        self, scope: Scope, receive: Receive, send: Send, answer: Answer, rules: list[Rule]
-    ) -> None:
+    async def _send_badly(self, scope: Scope, receive: Receive, send: Send, answer: Answer, rules: list[Rule]) -> None:
         bad = next((rule for rule in rules if rule.kind in _BAD_SENDERS), None)
         if bad is None:
             await _send(send, answer)

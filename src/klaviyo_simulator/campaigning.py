@@ -77,9 +77,7 @@ def find_message(account: Account, message_id: str) -> CampaignMessage | None:
 
 def recipients(account: Account, campaign: Campaign) -> list[Profile]:
     """Members of the included audiences who are in no excluded one and may be mailed."""
-    excluded = {
-        profile_id for group_id in _groups(campaign, "excluded") for profile_id in _members(account, group_id)
-    }
+    excluded = {profile_id for group_id in _groups(campaign, "excluded") for profile_id in _members(account, group_id)}
     chosen: dict[str, Profile] = {}
     for group_id in _groups(campaign, "included"):
         for profile_id in _members(account, group_id):

@@ -91,9 +91,7 @@ def subscriptions_document(consent: Consent | None, *, has_email: bool, has_phon
         "email": _email(state, reachable=has_email),
         "sms": {
             "marketing": _plain(state, SMS, "can_receive_sms_marketing", reachable=has_phone),
-            "transactional": _plain(
-                state, "sms_transactional", "can_receive_sms_transactional", reachable=has_phone
-            ),
+            "transactional": _plain(state, "sms_transactional", "can_receive_sms_transactional", reachable=has_phone),
         },
         "mobile_push": {
             "marketing": {
@@ -122,9 +120,7 @@ def _email(consent: Consent, *, reachable: bool) -> JsonObject:
             "method_detail": state.method_detail,
             "custom_method_detail": state.custom_method_detail,
             "double_optin": state.double_optin,
-            "suppression": [
-                {"reason": item.reason, "timestamp": iso(item.timestamp)} for item in consent.suppressions
-            ],
+            "suppression": [{"reason": item.reason, "timestamp": iso(item.timestamp)} for item in consent.suppressions],
             "list_suppressions": [
                 {"list_id": item.list_id, "reason": item.reason, "timestamp": iso(item.timestamp)}
                 for item in consent.list_suppressions

@@ -132,9 +132,7 @@ def confirm(
         facts = {"channel": channel, "list": terms.mailing_list.id if terms.mailing_list else None}
         account.effect("subscribed", terms.cause, profile_id=profile.id, values=facts)
         if channel in _WORDS and not terms.historical:
-            record(
-                account, profile, f"Subscribed to {_WORDS[channel]}", {"Method": terms.method}, terms.cause
-            )
+            record(account, profile, f"Subscribed to {_WORDS[channel]}", {"Method": terms.method}, terms.cause)
     account.profiles.touch(profile, now)
     if terms.mailing_list is not None:
         mine = terms.mailing_list
@@ -155,9 +153,7 @@ def unsubscribe(account: Account, row: JsonObject, mailing_list: MailingList | N
         withdraw(account, profile, channel, cause)
 
 
-def _unsubscribe_from_list(
-    account: Account, profile: Profile, mailing_list: MailingList, cause: Cause
-) -> None:
+def _unsubscribe_from_list(account: Account, profile: Profile, mailing_list: MailingList, cause: Cause) -> None:
     state = profile.consent_state()
     state.list_suppressions.append(Suppression("UNSUBSCRIBE", account.now(), mailing_list.id))
     leave(account, mailing_list, profile, cause, with_event=True)

@@ -284,9 +284,7 @@ def the_person(command: Command) -> Profile:
         if found is None and given.get(name):
             found = store_.find(name, str(given[name]))
     if found is None:
-        raise ControlError(
-            "There is no such profile; name it by profile, email, phone_number or external_id."
-        )
+        raise ControlError("There is no such profile; name it by profile, email, phone_number or external_id.")
     return found
 
 
@@ -349,15 +347,11 @@ def _edit(command: Command, profile: Profile) -> None:
 
 
 def _join(command: Command, profile: Profile) -> None:
-    join(
-        command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True
-    )
+    join(command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True)
 
 
 def _leave(command: Command, profile: Profile) -> None:
-    leave(
-        command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True
-    )
+    leave(command.account, command.account.lists[str(command.needed("list"))], profile, Cause(), with_event=True)
 
 
 def _track(command: Command, profile: Profile) -> None:

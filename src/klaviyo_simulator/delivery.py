@@ -56,9 +56,7 @@ class Courier:
         delivery.attempts.append({"time": iso_micro(account.now()), "outcome": outcome})
         if isinstance(outcome, int) and 200 <= outcome < 300:
             delivery.status = "delivered"
-            account.effect(
-                "webhook.delivered", Cause(), values={"delivery": delivery.id, "events": delivery.events}
-            )
+            account.effect("webhook.delivered", Cause(), values={"delivery": delivery.id, "events": delivery.events})
             return
         switches = account.world.switches
         again = isinstance(outcome, str) or outcome in RETRIED

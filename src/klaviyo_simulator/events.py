@@ -162,9 +162,7 @@ class EventStore:
         if profile_id is not None:
             mine = self.of_profile(profile_id)
             return Ordering(
-                (event.timestamp, event.id)
-                for event in mine
-                if metric_id is None or event.metric_id == metric_id
+                (event.timestamp, event.id) for event in mine if metric_id is None or event.metric_id == metric_id
             )
         return self._timeline if metric_id is None else self._metric_ordering(metric_id)
 

@@ -104,9 +104,7 @@ def statistics(tally: Tally, wanted: Iterable[str]) -> dict[str, float]:
     return {name: STATISTICS[name](tally) for name in wanted}
 
 
-def tally_by_message(
-    account: Account, *, start: float, end: float, conversion_metric_id: str
-) -> dict[str, Tally]:
+def tally_by_message(account: Account, *, start: float, end: float, conversion_metric_id: str) -> dict[str, Tally]:
     """Message id to its counts in [start, end)."""
     found: dict[str, Tally] = defaultdict(Tally)
     for name, counted in _COUNTED.items():

@@ -28,9 +28,7 @@ def join(
         account.announce("list_joined", mailing_list, profile, cause)
 
 
-def leave(
-    account: Account, mailing_list: MailingList, profile: Profile, cause: Cause, *, with_event: bool
-) -> None:
+def leave(account: Account, mailing_list: MailingList, profile: Profile, cause: Cause, *, with_event: bool) -> None:
     if not mailing_list.members.leave(profile.id):
         return
     account.effect("list.left", cause, profile_id=profile.id, values={"list": mailing_list.id})
@@ -72,9 +70,7 @@ def delete(account: Account, profile: Profile, cause: Cause) -> None:
         mailing_list.members.leave(profile.id)
     events = account.events.remove_profile(profile.id)
     account.profiles.remove(profile)
-    account.profiles.aliases = {
-        old: new for old, new in account.profiles.aliases.items() if new != profile.id
-    }
+    account.profiles.aliases = {old: new for old, new in account.profiles.aliases.items() if new != profile.id}
     account.messages[:] = [item for item in account.messages if item.profile_id != profile.id]
     for token in [item for item in account.push_tokens.values() if item.profile_id == profile.id]:
         del account.push_tokens[token.id]

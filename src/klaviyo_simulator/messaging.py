@@ -87,9 +87,7 @@ def send_email(account: Account, profile: Profile, sending: Sending, cause: Caus
         campaign_id=sending.campaign_id,
     )
     account.messages.append(message)
-    account.effect(
-        "message.sent", cause, profile_id=profile.id, values=facts | {"recipient": message.recipient}
-    )
+    account.effect("message.sent", cause, profile_id=profile.id, values=facts | {"recipient": message.recipient})
     _react(account, profile, sending, message, cause)
     return message
 
@@ -118,9 +116,7 @@ def _react(account: Account, profile: Profile, sending: Sending, message: Messag
     _later(account, profile.id, delay, "Opened Email", properties, credit, cause)
     if chance.random() < switches.audience_clicks / max(switches.audience_opens, 1e-9):
         clicked = properties | {"URL": "https://shop.example.com/"}
-        _later(
-            account, profile.id, delay + 20 + 300 * chance.random(), "Clicked Email", clicked, credit, cause
-        )
+        _later(account, profile.id, delay + 20 + 300 * chance.random(), "Clicked Email", clicked, credit, cause)
     if chance.random() < switches.audience_unsubscribes / max(switches.audience_opens, 1e-9):
         _later(account, profile.id, delay + 60, "Unsubscribed", properties, credit, cause)
     if chance.random() < switches.audience_complaints / max(switches.audience_opens, 1e-9):

@@ -34,9 +34,7 @@ def replacing(rule: Rule, new_id: Any) -> Answer:
     status = int(rule.number("status", 403 if rule.kind == "html" else 503))
     if rule.kind == "html":
         title = str(rule.params.get("title", "Attention Required! | Cloudflare"))
-        return Answer(
-            status, _HTML.format(title=title).encode(), [(b"Content-Type", b"text/html; charset=UTF-8")]
-        )
+        return Answer(status, _HTML.format(title=title).encode(), [(b"Content-Type", b"text/html; charset=UTF-8")])
     if rule.kind == "body":
         kind = str(rule.params.get("content_type", "text/plain")).encode()
         return Answer(status, str(rule.params.get("text", "")).encode(), [(b"Content-Type", kind)])
@@ -92,9 +90,7 @@ def _rewritten(answer: Answer, rule: Rule) -> Answer:
     if rule.kind == "unknown_enum":
         _replace(document, str(rule.params.get("attribute", "status")), rule.params.get("value", "brand_new"))
     else:
-        _extend(
-            document, str(rule.params.get("name", "brand_new_field")), rule.params.get("value", "surprise")
-        )
+        _extend(document, str(rule.params.get("name", "brand_new_field")), rule.params.get("value", "surprise"))
     return Answer(answer.status, orjson.dumps(document), answer.headers)
 
 

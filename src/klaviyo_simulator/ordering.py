@@ -19,9 +19,7 @@ class Ordering:
     update is one append; stale entries are dropped when they outnumber the live ones.
     """
 
-    def __init__(
-        self, keys: Iterable[Key] = (), *, current: Callable[[Key], bool] = lambda key: True
-    ) -> None:
+    def __init__(self, keys: Iterable[Key] = (), *, current: Callable[[Key], bool] = lambda key: True) -> None:
         self._sorted: list[Key] = sorted(keys)
         self._added: list[Key] = []
         self._current = current

@@ -76,9 +76,7 @@ class Pages:
         kind, _, identity = path.strip("/").partition("/")
         if kind == "profiles":
             profile = self._account.profiles.get(identity)
-            return (
-                self._render(path, profile.email or profile.id, self._profile(profile)) if profile else None
-            )
+            return self._render(path, profile.email or profile.id, self._profile(profile)) if profile else None
         if kind == "requests" and identity.isdecimal():
             return self._render(path, f"Request {identity}", self._request(int(identity)))
         return None
@@ -94,9 +92,7 @@ class Pages:
 
     def _overview(self) -> list[Block]:
         account = self._account
-        lists = [
-            (item.name, item.id, item.opt_in_process, len(item.members)) for item in account.lists.values()
-        ]
+        lists = [(item.name, item.id, item.opt_in_process, len(item.members)) for item in account.lists.values()]
         counts = [
             (name, len(self._simulator.accounts[name].profiles), len(self._simulator.accounts[name].events))
             for name in self._simulator.accounts

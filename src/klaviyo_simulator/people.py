@@ -60,9 +60,7 @@ def region_problem(phone: str | None, switches: Switches, pointer: str) -> Probl
 
 def has_identifier(attributes: JsonObject) -> bool:
     get = attributes.get
-    return bool(
-        get("email") or get("phone_number") or get("external_id") or get("anonymous_id") or get("_kx")
-    )
+    return bool(get("email") or get("phone_number") or get("external_id") or get("anonymous_id") or get("_kx"))
 
 
 def missing_identifier(pointer: str = "/data/attributes") -> Problem:
@@ -164,9 +162,7 @@ def _new_body(account: Account, profile: Profile, attributes: JsonObject) -> Jso
             continue
         if name in _IDENTIFIERS:
             account.profiles.identify_new(profile, name, value)
-        elif name == "location" or (
-            name == "properties" and account.world.switches.null_property == "remove"
-        ):
+        elif name == "location" or (name == "properties" and account.world.switches.null_property == "remove"):
             body[name] = _without_nulls(value) if None in value.values() else value
         else:
             body[name] = value
@@ -212,9 +208,7 @@ def patch_of(meta: JsonObject | None) -> JsonObject | None:
     return within(meta, "patch_properties")
 
 
-def ensure(
-    account: Account, attributes: JsonObject, cause: Cause, *, profile_id: str | None = None
-) -> Profile | None:
+def ensure(account: Account, attributes: JsonObject, cause: Cause, *, profile_id: str | None = None) -> Profile | None:
     """The profile an event or a consent is about, created or updated as needed; None when the id is unknown.
 
     Identifiers that belong to somebody else are left where they are: nobody can be told 409 any more.

@@ -51,9 +51,7 @@ class Query:
         return next((item for item in self.conditions if item.field == name), None)
 
 
-def parse_query(
-    raw: str, spec: QuerySpec, *, operation: str = "", strict: bool = True, fixed_size: int = 200
-) -> Query:
+def parse_query(raw: str, spec: QuerySpec, *, operation: str = "", strict: bool = True, fixed_size: int = 200) -> Query:
     """ApiError 400 names the parameter that is wrong."""
     query = Query(size=spec.page[0] if spec.page else fixed_size, operation=operation)
     if not raw and spec.filter_required is None:

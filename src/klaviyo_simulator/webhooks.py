@@ -190,13 +190,9 @@ def build_flow_webhook(account: Account, flow_id: str, url: str, profile: Profil
     return _noted(account, flow_id, url, body, headers, events=1)
 
 
-def _noted(
-    account: Account, sender: str, url: str, body: bytes, headers: dict[str, str], *, events: int
-) -> Delivery:
+def _noted(account: Account, sender: str, url: str, body: bytes, headers: dict[str, str], *, events: int) -> Delivery:
     known = deliveries_of(account)
-    delivery = Delivery(
-        id=len(known) + 1, webhook_id=sender, url=url, body=body, headers=headers, events=events
-    )
+    delivery = Delivery(id=len(known) + 1, webhook_id=sender, url=url, body=body, headers=headers, events=events)
     known.append(delivery)
     return delivery
 

@@ -57,9 +57,7 @@ class Walk:
 
     def profiles(self) -> None:
         api = self.sdk.Profiles
-        made = api.create_profile(
-            body("profile", {"email": EMAIL, "first_name": "Ada", "properties": {"a": 1}})
-        )
+        made = api.create_profile(body("profile", {"email": EMAIL, "first_name": "Ada", "properties": {"a": 1}}))
         self.profile = made.data.id
         api.create_or_update_profile(body("profile", {"email": EMAIL, "location": {"city": "London"}}))
         api.update_profile(self.profile, body("profile", {"title": "Countess"}, identity=self.profile))
@@ -69,9 +67,7 @@ class Walk:
             additional_fields_profile=["subscriptions", "predictive_analytics"],
         )
         assert shown.data.attributes.title == "Countess"
-        page = api.get_profiles(
-            filter=f'equals(email,"{EMAIL}")', additional_fields_profile=["subscriptions"]
-        )
+        page = api.get_profiles(filter=f'equals(email,"{EMAIL}")', additional_fields_profile=["subscriptions"])
         assert [item.id for item in page.data] == [self.profile]
         rows = [{"type": "profile", "attributes": {"email": f"p{n}@example.com"}} for n in range(3)]
         job = api.bulk_import_profiles(
@@ -115,9 +111,7 @@ class Walk:
         )
         withdrawn = {"email": {"marketing": {"consent": "UNSUBSCRIBED"}}}
         gone = {"type": "profile", "attributes": {"email": "p0@example.com", "subscriptions": withdrawn}}
-        api.bulk_unsubscribe_profiles(
-            body("profile-subscription-bulk-delete-job", {"profiles": {"data": [gone]}})
-        )
+        api.bulk_unsubscribe_profiles(body("profile-subscription-bulk-delete-job", {"profiles": {"data": [gone]}}))
         rows = {"profiles": {"data": [{"type": "profile", "attributes": {"email": "p1@example.com"}}]}}
         job = api.bulk_suppress_profiles(body("profile-suppression-bulk-create-job", rows)).data.id
         self.klaviyo.control.settle()
@@ -200,10 +194,7 @@ class Walk:
         self.klaviyo.control.settle()
         api.update_segment(made, body("segment", {"name": "Noble"}, identity=made))
         api.get_segments(filter='equals(name,["Noble"])')
-        assert (
-            api.get_segment(made, additional_fields_segment=["profile_count"]).data.attributes.profile_count
-            == 1
-        )
+        assert api.get_segment(made, additional_fields_segment=["profile_count"]).data.attributes.profile_count == 1
         assert api.get_profiles_for_segment(made).data[0].id == self.profile
         api.get_profile_ids_for_segment(made)
         api.get_tags_for_segment(made)
@@ -216,9 +207,7 @@ class Walk:
     def campaigns(self) -> None:
         templates, api = self.sdk.Templates, self.sdk.Campaigns
         html = "<p>{{ first_name }}</p>"
-        made = templates.create_template(
-            body("template", {"name": "T", "editor_type": "CODE", "html": html})
-        ).data.id
+        made = templates.create_template(body("template", {"name": "T", "editor_type": "CODE", "html": html})).data.id
         templates.get_templates(filter='equals(name,"T")')
         templates.get_template(made)
         templates.update_template(made, body("template", {"name": "T2"}, identity=made))
@@ -314,9 +303,7 @@ class Walk:
         api = self.sdk.Webhooks
         attributes = {"name": "W", "endpoint_url": "https://shop.example.com/hook", "secret_key": "s" * 16}
         topic = api.get_webhook_topics().data[0].id
-        made = api.create_webhook(
-            body("webhook", attributes, webhook_topics=[ref("webhook-topic", topic)])
-        ).data.id
+        made = api.create_webhook(body("webhook", attributes, webhook_topics=[ref("webhook-topic", topic)])).data.id
         api.get_webhooks(include=["webhook-topics"])
         api.get_webhook(made)
         api.get_webhook_topic(topic)

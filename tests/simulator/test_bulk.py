@@ -40,9 +40,7 @@ def test_one_bad_row_refuses_all_and_is_named(api: Api, klaviyo: RunningSimulato
 
 
 def test_an_unknown_list_refuses_the_import(api: Api) -> None:
-    answer = api.post(
-        "/api/profile-bulk-import-jobs", import_job({"email": "a@example.com"}, lists=("NoList",))
-    )
+    answer = api.post("/api/profile-bulk-import-jobs", import_job({"email": "a@example.com"}, lists=("NoList",)))
 
     assert answer.json()["errors"][0]["detail"] == "List ID NoList does not exist."
 
@@ -81,9 +79,7 @@ def test_job_faults(api: Api, klaviyo: RunningSimulator) -> None:
     ]
     klaviyo.control.settle()
 
-    states = [
-        api.get(f"/api/profile-bulk-import-jobs/{one}").json()["data"]["attributes"]["status"] for one in ids
-    ]
+    states = [api.get(f"/api/profile-bulk-import-jobs/{one}").json()["data"]["attributes"]["status"] for one in ids]
 
     assert states == ["queued", "cancelled"]
 
@@ -102,9 +98,7 @@ def test_an_event_is_accepted_then_stored_once(api: Api, klaviyo: RunningSimulat
         answer = api.track("Placed Order", "a@example.com", unique_id="1", value=9.5)
     klaviyo.control.settle()
 
-    found = api.get("/api/events", filter=f'equals(metric_id,"{api.metric_id("Placed Order")}")').json()[
-        "data"
-    ]
+    found = api.get("/api/events", filter=f'equals(metric_id,"{api.metric_id("Placed Order")}")').json()["data"]
 
     assert (answer.status_code, answer.content) == (202, b"")
     assert [item["attributes"]["event_properties"]["$value"] for item in found] == [9.5]

@@ -85,15 +85,11 @@ def ready_campaign(api: Api, klaviyo: RunningSimulator, **attributes: object) ->
     """A draft with a template, for an audience of 40; its id."""
     klaviyo.control.switch(profile_creation_triggers_flows=False)
     people = [{"type": "profile", "id": api.person(email=f"p{number}@example.com")} for number in range(40)]
-    audience = api.post("/api/lists", {"type": "list", "attributes": {"name": "Audience"}}).json()["data"][
-        "id"
-    ]
+    audience = api.post("/api/lists", {"type": "list", "attributes": {"name": "Audience"}}).json()["data"]["id"]
     api.post(f"/api/lists/{audience}/relationships/profiles", people)
     klaviyo.control.settle()
     template = {"name": "T", "editor_type": "CODE", "html": "<p>{{ email }}</p>"}
-    template_id = api.post("/api/templates", {"type": "template", "attributes": template}).json()["data"][
-        "id"
-    ]
+    template_id = api.post("/api/templates", {"type": "template", "attributes": template}).json()["data"]["id"]
     made = api.post("/api/campaigns", campaign(audience, **attributes)).json()["data"]
     message = made["relationships"]["campaign-messages"]["data"][0]["id"]
     link = {"template": {"data": {"type": "template", "id": template_id}}}
@@ -134,9 +130,7 @@ def report(api: Api, *statistics: str) -> dict:
         "timeframe": {"key": "last_30_days"},
         "conversion_metric_id": api.metric_id("Opened Email"),
     }
-    answer = api.post(
-        "/api/campaign-values-reports", {"type": "campaign-values-report", "attributes": attributes}
-    )
+    answer = api.post("/api/campaign-values-reports", {"type": "campaign-values-report", "attributes": attributes})
     assert answer.status_code == 200, answer.text
     (result,) = answer.json()["data"]["attributes"]["results"]
     return result["statistics"]

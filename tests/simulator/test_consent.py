@@ -110,9 +110,7 @@ def test_a_backdated_consent_is_refused_after_an_unsubscribe(api: Api, klaviyo: 
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        pytest.param(
-            {"consented_at": "2020-01-01T00:00:00Z"}, 400, id="consented_at without historical_import"
-        ),
+        pytest.param({"consented_at": "2020-01-01T00:00:00Z"}, 400, id="consented_at without historical_import"),
         pytest.param({"historical_import": True}, 400, id="historical_import without consented_at"),
         pytest.param({"historical_import": True, "consented_at": "2020-01-01T00:00:00Z"}, 202, id="both"),
     ],
@@ -121,9 +119,7 @@ def test_consented_at_belongs_to_historical_import(api: Api, change: dict, statu
     assert api.post(SUBSCRIBE, subscription("a@example.com", **change)).status_code == status
 
 
-def test_suppressing_is_a_job_that_skips_those_already_suppressed(
-    api: Api, klaviyo: RunningSimulator
-) -> None:
+def test_suppressing_is_a_job_that_skips_those_already_suppressed(api: Api, klaviyo: RunningSimulator) -> None:
     rows = {"data": [{"type": "profile", "attributes": {"email": "a@example.com"}}]}
     job = {"type": "profile-suppression-bulk-create-job", "attributes": {"profiles": rows}}
     counts = []
@@ -144,9 +140,7 @@ def test_list_members_come_with_the_date_of_joining(api: Api, klaviyo: RunningSi
     klaviyo.control.settle()
 
     (member,) = api.get(f"/api/lists/{NEWSLETTER_ID}/profiles").json()["data"]
-    (named,) = api.get(
-        f"/api/lists/{NEWSLETTER_ID}/profiles", filter='equals(email,["a@example.com"])'
-    ).json()["data"]
+    (named,) = api.get(f"/api/lists/{NEWSLETTER_ID}/profiles", filter='equals(email,["a@example.com"])').json()["data"]
 
     assert answer.status_code == 204
     assert member["id"] == named["id"] == profile_id

@@ -21,17 +21,13 @@ def headers(klaviyo: RunningSimulator, **changed: str | None) -> dict[str, str]:
     ("changed", "status", "expected"),
     [
         pytest.param({"Authorization": None}, 401, "not_authenticated", id="no key"),
-        pytest.param(
-            {"Authorization": "Klaviyo-API-Key pk_wrong"}, 401, "authentication_failed", id="wrong key"
-        ),
+        pytest.param({"Authorization": "Klaviyo-API-Key pk_wrong"}, 401, "authentication_failed", id="wrong key"),
         pytest.param({"revision": None}, 400, "invalid", id="no revision"),
         pytest.param({"revision": "yesterday"}, 400, "invalid", id="malformed revision"),
         pytest.param({"revision": "2020-01-01"}, 410, "gone", id="retired revision"),
     ],
 )
-def test_refuses_at_the_gate(
-    api: Api, klaviyo: RunningSimulator, changed: dict, status: int, expected: str
-) -> None:
+def test_refuses_at_the_gate(api: Api, klaviyo: RunningSimulator, changed: dict, status: int, expected: str) -> None:
     api.http.headers.clear()
 
     answer = api.http.get("/api/accounts", headers=headers(klaviyo, **changed))
@@ -94,9 +90,7 @@ def test_what_is_not_there_is_404_501_or_405(api: Api) -> None:
             "Invalid filter provided.",
             id="quoted datetime",
         ),
-        pytest.param(
-            {"sort": "size"}, "sort", "'size' is not an allowed sort field for this resource.", id="sort"
-        ),
+        pytest.param({"sort": "size"}, "sort", "'size' is not an allowed sort field for this resource.", id="sort"),
         pytest.param(
             {"nonsense": "1"},
             "nonsense",

@@ -8,9 +8,7 @@ from klaviyo_simulator.testing import RunningSimulator
 from simulator.conftest import Api
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/profiles", "/events", "/messages", "/requests", "/limits", "/faults"]
-)
+@pytest.mark.parametrize("path", ["/", "/profiles", "/events", "/messages", "/requests", "/limits", "/faults"])
 def test_every_page_of_the_menu_is_served(api: Api, klaviyo: RunningSimulator, path: str) -> None:
     api.track("Placed Order", "ada@example.com", properties={"sku": "x"})
     klaviyo.control.settle()

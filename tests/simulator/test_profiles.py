@@ -68,9 +68,7 @@ def test_identifiers_of_two_people_conflict(api: Api) -> None:
             "'subscriptions' is not a valid field for the resource 'profile'.",
             id="unknown attribute",
         ),
-        pytest.param(
-            {"email": "nonsense"}, "/data/attributes/email", "Invalid email address", id="bad email"
-        ),
+        pytest.param({"email": "nonsense"}, "/data/attributes/email", "Invalid email address", id="bad email"),
         pytest.param(
             {"phone_number": "0123"},
             "/data/attributes/phone_number",

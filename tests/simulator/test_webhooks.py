@@ -180,12 +180,8 @@ def test_nobody_who_unsubscribed_is_mailed(api: Api, klaviyo: RunningSimulator) 
     assert len(klaviyo.control.effects(kind="message.skipped")) == 1
 
 
-def test_a_flow_webhook_is_unsigned_and_names_its_flow(
-    api: Api, klaviyo: RunningSimulator, receiver: Receiver
-) -> None:
-    flow = klaviyo.control.call(
-        "POST", "flows", {"name": "Told", "metric": "Told", "webhook_url": receiver.url}
-    )
+def test_a_flow_webhook_is_unsigned_and_names_its_flow(api: Api, klaviyo: RunningSimulator, receiver: Receiver) -> None:
+    flow = klaviyo.control.call("POST", "flows", {"name": "Told", "metric": "Told", "webhook_url": receiver.url})
     api.track("Told", "a@example.com")
     klaviyo.control.settle()
     receiver.wait(1)

@@ -143,6 +143,17 @@ def refusals(
     print_refusals(mapping=mapping, limit=limit, as_json=as_json)
 
 
+@app.command(epilog="Example: klaviyo-bridge export --full --json")
+def export(
+    full: Annotated[bool, typer.Option("--full", help="Read everything again, also what did not change.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the BI tables (DuckDB, Parquet, Postgres) up to date. Exit code 1 if it stopped before its end."""
+    from klaviyo_bridge.cli.export import export as export_now
+
+    raise typer.Exit(0 if export_now(full=full, as_json=as_json) else 1)
+
+
 @app.command(epilog="Example: klaviyo-bridge demo --customers 3000 --orders 2000")
 def demo(
     customers: Annotated[int, typer.Option(min=10, help="Customers in the shop.")] = 3_000,

@@ -36,10 +36,7 @@ CAMPAIGN_FIELDS = names(
 )
 _CONTENT = "bcc_email body cc_email from_email from_label media_url preview_text reply_to_email subject"
 MESSAGE_FIELDS = (
-    names(
-        "created_at definition definition.channel definition.content definition.label id send_times "
-        "updated_at"
-    )
+    names("created_at definition definition.channel definition.content definition.label id send_times updated_at")
     | {f"definition.content.{name}" for name in _CONTENT.split()}
     | names("definition.render_options definition.kv_pairs definition.notification_type definition.options")
 )

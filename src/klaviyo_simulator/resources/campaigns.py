@@ -255,9 +255,7 @@ def update_campaign_message(call: Call) -> Reply:
         raise conflict(f"A message of a campaign with status '{campaign.status}' cannot be changed.")
     definition: JsonObject = call.attributes.get("definition") or {}
     if definition.get("channel", item.channel) != item.channel:
-        raise invalid(
-            "The channel of a message cannot be changed.", pointer="/data/attributes/definition/channel"
-        )
+        raise invalid("The channel of a message cannot be changed.", pointer="/data/attributes/definition/channel")
     content = object_in(item.definition, "content") | object_in(definition, "content")
     item.definition = item.definition | definition | ({"content": content} if content else {})
     item.updated = call.account.now()

@@ -90,9 +90,7 @@ def _identifier_problems(call: Call, rows: list[JsonObject]) -> list[Problem]:
         attributes: JsonObject = row["attributes"]
         pointer = f"{ROWS}/{index}/attributes"
         problems += identifier_problems(attributes, pointer)
-        region = region_problem(
-            attributes.get("phone_number"), call.world.switches, f"{pointer}/phone_number"
-        )
+        region = region_problem(attributes.get("phone_number"), call.world.switches, f"{pointer}/phone_number")
         if region is not None:
             problems.append(region)
         if not (attributes.get("email") or attributes.get("phone_number") or row.get("id")):
@@ -150,9 +148,7 @@ def _backdated(call: Call, row: JsonObject, channel: str, at: float) -> str | No
     state = found.consent.channels.get(channel) if found and found.consent else None
     if state is None or state.consent != "UNSUBSCRIBED" or state.timestamp is None or at >= state.timestamp:
         return None
-    return (
-        f"The backdated consent date {iso(at)} is before current unsubscription date {iso(state.timestamp)}"
-    )
+    return f"The backdated consent date {iso(at)} is before current unsubscription date {iso(state.timestamp)}"
 
 
 def _wanted_list(call: Call) -> MailingList | None:
@@ -176,9 +172,7 @@ def bulk_unsuppress_profiles(call: Call) -> Reply:
     return _suppression_job(call, UNSUPPRESS, unsuppress, creates=False)
 
 
-def _suppression_job(
-    call: Call, kind: str, act: Callable[[Account, Profile, Cause], bool], *, creates: bool
-) -> Reply:
+def _suppression_job(call: Call, kind: str, act: Callable[[Account, Profile, Cause], bool], *, creates: bool) -> Reply:
     account = call.account
     emails, members = _targets(call)
     problems_error([problem for problems in map(_email_problems, enumerate(emails)) for problem in problems])
@@ -380,8 +374,6 @@ OPERATIONS = [
         scopes=_WRITE_SCOPES,
         body=_consent_body("profile-subscription-bulk-delete-job", _UNSUBSCRIBE_ROW, most=100),
     ),
-    *_suppression_operations(
-        SUPPRESS, "suppress", bulk_suppress_profiles, ("profiles:write", "subscriptions:write")
-    ),
+    *_suppression_operations(SUPPRESS, "suppress", bulk_suppress_profiles, ("profiles:write", "subscriptions:write")),
     *_suppression_operations(UNSUPPRESS, "unsuppress", bulk_unsuppress_profiles, ("subscriptions:write",)),
 ]

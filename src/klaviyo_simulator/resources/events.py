@@ -204,9 +204,7 @@ def _identity(account: Account, person: JsonObject) -> str:
     found = match(account, attributes, profile_id=person.get("id")).profile
     if found is not None:
         return found.id
-    known = {
-        name: attributes.get(name) for name in ("external_id", "email", "phone_number", "anonymous_id", "_kx")
-    }
+    known = {name: attributes.get(name) for name in ("external_id", "email", "phone_number", "anonymous_id", "_kx")}
     return next((f"{name}:{value}" for name, value in known.items() if value), str(person.get("id")))
 
 
@@ -233,9 +231,7 @@ def get_events(call: Call) -> Reply:
         strict=call.world.switches.strict_cursors,
     )
     found = [account.events.by_id[key[-1]] for key in page.keys]
-    return many(
-        call, [event_resource(call, item) for item in found], page=page, included=_included(call, found)
-    )
+    return many(call, [event_resource(call, item) for item in found], page=page, included=_included(call, found))
 
 
 def _wanted(conditions: list[Condition], name: str) -> str | None:

@@ -55,9 +55,7 @@ PROFILE = (
 MEMBER = PROFILE | {"joined_group_at"}
 LIST = names("created id name opt_in_process updated")
 LIST_WITH_COUNT = LIST | {"profile_count"}
-SEGMENT = names(
-    "created definition definition.condition_groups id is_active is_processing is_starred name updated"
-)
+SEGMENT = names("created definition definition.condition_groups id is_active is_processing is_starred name updated")
 SEGMENT_WITH_COUNT = SEGMENT | {"profile_count"}
 METRIC = names("created id integration name updated")
 METRIC_PROPERTY = names("id inferred_type label property sample_values")
@@ -66,9 +64,7 @@ ATTRIBUTION = names("id")
 FLOW = names("archived created id name status trigger_type updated")
 TAG = names("id name")
 TAG_GROUP = names("default exclusive id name")
-IMPORT_JOB = names(
-    "completed_at completed_count created_at expires_at failed_count id started_at status total_count"
-)
+IMPORT_JOB = names("completed_at completed_count created_at expires_at failed_count id started_at status total_count")
 SUPPRESSION_JOB = names("completed_at completed_count created_at id skipped_count status total_count")
 IMPORT_ERROR = names("code detail id original_payload source source.pointer title")
 WEBHOOK = names("created_at description enabled endpoint_url id name updated_at")

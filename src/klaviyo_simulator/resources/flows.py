@@ -230,9 +230,7 @@ OPERATIONS = [
         "get_flow",
         "/api/flows/{id}",
         get_flow,
-        QuerySpec(
-            fields=_FIELDS, additional={"flow": names("definition")}, include=names("flow-actions tags")
-        ),
+        QuerySpec(fields=_FIELDS, additional={"flow": names("definition")}, include=names("flow-actions tags")),
     ),
     _op("create_flow", "/api/flows", not_writable, method="POST"),
     _op("update_flow", "/api/flows/{id}", not_writable, method="PATCH"),

@@ -133,9 +133,7 @@ def _import_rows(
             _import_row(account, job, index, row, lists, cause)
         if index % CHUNK == CHUNK - 1:
             yield
-    account.effect(
-        "job.completed", cause, values={"kind": KIND, "completed": job.completed, "failed": job.failed}
-    )
+    account.effect("job.completed", cause, values={"kind": KIND, "completed": job.completed, "failed": job.failed})
 
 
 def _import_row(
@@ -341,9 +339,7 @@ OPERATIONS = [
         handler=get_job,
         limit=M,
         scopes=("lists:read", "profiles:read"),
-        query=QuerySpec(
-            fields={KIND: fieldnames.IMPORT_JOB, "list": fieldnames.LIST}, include=frozenset({"lists"})
-        ),
+        query=QuerySpec(fields={KIND: fieldnames.IMPORT_JOB, "list": fieldnames.LIST}, include=frozenset({"lists"})),
     ),
     Operation(
         id="get_list_for_bulk_import_profiles_job",

@@ -256,15 +256,9 @@ OPERATIONS = [
         limit=M,
         scopes=_WRITE,
         query=QuerySpec(fields=_LIST),
-        body=Body(
-            data(
-                resource("list", needs_id=True, attributes=fields(name=TEXT_OR_NULL, opt_in_process=_OPT_IN))
-            )
-        ),
+        body=Body(data(resource("list", needs_id=True, attributes=fields(name=TEXT_OR_NULL, opt_in_process=_OPT_IN)))),
     ),
-    Operation(
-        id="delete_list", method="DELETE", path="/api/lists/{id}", handler=delete_list, limit=M, scopes=_WRITE
-    ),
+    Operation(id="delete_list", method="DELETE", path="/api/lists/{id}", handler=delete_list, limit=M, scopes=_WRITE),
     Operation(
         id="get_profiles_for_list",
         method="GET",

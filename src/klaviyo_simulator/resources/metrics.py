@@ -54,9 +54,7 @@ def _included(call: Call, metrics: Iterable[Metric]) -> list[JsonObject]:
 def get_metrics(call: Call) -> Reply:
     metrics = call.account.metrics
     chosen = (item for item in metrics if all(_keeps(item, condition) for condition in call.query.conditions))
-    page = paginate(
-        Ordering((item.id,) for item in chosen), call.query, strict=call.world.switches.strict_cursors
-    )
+    page = paginate(Ordering((item.id,) for item in chosen), call.query, strict=call.world.switches.strict_cursors)
     found = [metrics.by_id[key[0]] for key in page.keys]
     rows = [metric_resource(call, item, _relations(call, item)) for item in found]
     return many(call, rows, page=page, included=_included(call, found))
@@ -64,9 +62,7 @@ def get_metrics(call: Call) -> Reply:
 
 def get_metric(call: Call) -> Reply:
     metric = the_metric(call.account, call.params["id"])
-    return one(
-        call, metric_resource(call, metric, _relations(call, metric)), included=_included(call, [metric])
-    )
+    return one(call, metric_resource(call, metric, _relations(call, metric)), included=_included(call, [metric]))
 
 
 def get_flows_triggered_by_metric(call: Call) -> Reply:

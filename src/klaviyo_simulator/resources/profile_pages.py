@@ -79,16 +79,12 @@ def _natural_order(conditions: list[Condition]) -> str:
     return "id"
 
 
-def _source(
-    account: Account, conditions: list[Condition], name: str
-) -> tuple[Ordering, Key | None, Key | None]:
+def _source(account: Account, conditions: list[Condition], name: str) -> tuple[Ordering, Key | None, Key | None]:
     """The ordering to walk, and the bounds that the filter sets on it."""
     candidates = _candidates(account, conditions)
     if candidates is not None or name in (SUPPRESSED, LIST_SUPPRESSED):
         people = account.profiles if candidates is None else candidates
-        keys = (
-            (value, profile.id) for profile in people if (value := _sort_value(profile, name)) is not None
-        )
+        keys = ((value, profile.id) for profile in people if (value := _sort_value(profile, name)) is not None)
         return Ordering(keys), None, None
     after, before = _bounds([item for item in conditions if item.field == name])
     return account.profiles.ordered(name), after, before
@@ -134,10 +130,7 @@ def _holds(account: Account, profile: Profile, item: Condition) -> bool:
         return any(matches(item, value) for value in _suppression_values(profile, item.field))
     if item.field == "email":
         wanted: Any = item.value
-        folded = [
-            account.profiles.fold("email", value)
-            for value in ([wanted] if isinstance(wanted, str) else wanted)
-        ]
+        folded = [account.profiles.fold("email", value) for value in ([wanted] if isinstance(wanted, str) else wanted)]
         return profile.email in folded
     return matches(item, _value(profile, item.field))
 

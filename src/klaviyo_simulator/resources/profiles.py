@@ -82,9 +82,7 @@ def _relations(call: Call, profile: Profile) -> dict[str, Linkage]:
 def _included(call: Call, profile: Profile) -> chain[JsonObject]:
     account, include = call.account, call.query.include
     lists = (list_resource(call, item) for item in account.lists_of(profile) if "lists" in include)
-    segments = (
-        segment_resource(call, item) for item in segments_of(account, profile) if "segments" in include
-    )
+    segments = (segment_resource(call, item) for item in segments_of(account, profile) if "segments" in include)
     tokens = (token_resource(call, item) for item in tokens_of(account, profile) if "push-tokens" in include)
     return chain(lists, segments, tokens)
 
@@ -138,9 +136,7 @@ def merge_profiles(call: Call) -> Reply:
     target = the_profile(call.account, call.data["id"])
     source = the_profile(call.account, call.data["relationships"]["profiles"]["data"][0]["id"])
     if source is target:
-        raise invalid(
-            "A profile cannot be merged into itself.", pointer="/data/relationships/profiles/data/0/id"
-        )
+        raise invalid("A profile cannot be merged into itself.", pointer="/data/relationships/profiles/data/0/id")
     account, cause = call.account, call.cause
 
     def work() -> None:

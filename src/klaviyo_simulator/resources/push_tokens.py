@@ -77,9 +77,7 @@ def get_push_tokens(call: Call) -> Reply:
     linked = "profile" in call.query.include
     found = [tokens[key[0]] for key in page.keys]
     owners = (profile_resource(call, the_profile(call.account, item.profile_id)) for item in found)
-    return many(
-        call, [token_resource(call, item, linked=linked) for item in found], page=page, included=owners
-    )
+    return many(call, [token_resource(call, item, linked=linked) for item in found], page=page, included=owners)
 
 
 def get_push_token(call: Call) -> Reply:

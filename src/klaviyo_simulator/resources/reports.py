@@ -243,9 +243,7 @@ def _answer(call: Call, kind: str, results: list[JsonObject], spans: list[Span] 
             }
         }
     document["links"] = {"self": here}
-    return Reply(
-        200, {"data": document, "links": {"self": f"{call.base}{call.path}", "next": None, "prev": None}}
-    )
+    return Reply(200, {"data": document, "links": {"self": f"{call.base}{call.path}", "next": None, "prev": None}})
 
 
 def _segment_report(kind: str, *, series: bool) -> Callable[[Call], Reply]:
@@ -260,8 +258,7 @@ def _segment_report(kind: str, *, series: bool) -> Callable[[Call], Reply]:
                 columns = [_movement(item.history, one) for one in spans]
                 wanted: list[str] = call.attributes["statistics"]
                 figures = {
-                    name: [column[name] for column in columns] if series else columns[0][name]
-                    for name in wanted
+                    name: [column[name] for column in columns] if series else columns[0][name] for name in wanted
                 }
                 results.append({"groupings": {"segment_id": item.id}, "statistics": figures})
         return _answer(call, kind, results, spans if series else None)

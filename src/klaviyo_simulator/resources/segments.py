@@ -69,9 +69,7 @@ def get_segments(call: Call) -> Reply:
 
 def _shown(call: Call, item: Segment) -> dict[str, object]:
     linked = {"tags": [("tag", tag_id) for tag_id in item.tag_ids], "flow-triggers": list[tuple[str, str]]()}
-    return segment_resource(
-        call, item, {name: value for name, value in linked.items() if name in call.query.include}
-    )
+    return segment_resource(call, item, {name: value for name, value in linked.items() if name in call.query.include})
 
 
 def create_segment(call: Call) -> Reply:
@@ -308,9 +306,7 @@ OPERATIONS = [
         query=QuerySpec(fields=_SEGMENT),
         body=Body(data(resource("segment", needs_id=True, attributes=_UPDATE))),
     ),
-    Operation(
-        id="delete_segment", method="DELETE", path=_ONE, handler=delete_segment, limit=S, scopes=_WRITE
-    ),
+    Operation(id="delete_segment", method="DELETE", path=_ONE, handler=delete_segment, limit=S, scopes=_WRITE),
     Operation(
         id="get_profiles_for_segment",
         method="GET",

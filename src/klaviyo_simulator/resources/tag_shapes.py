@@ -10,9 +10,7 @@ from klaviyo_simulator.routing import Call
 
 def tag_resource(call: Call, tag: Tag) -> JsonObject:
     relations = dict.fromkeys(("lists", "segments", "campaigns", "flows"), LINKS_ONLY)
-    return resource(
-        call, "tag", tag.id, {"name": tag.name}, {"tag-group": ("tag-group", tag.group_id)} | relations
-    )
+    return resource(call, "tag", tag.id, {"name": tag.name}, {"tag-group": ("tag-group", tag.group_id)} | relations)
 
 
 def tags_named(account: Account, tag_ids: list[str]) -> list[Tag]:

@@ -44,8 +44,7 @@ def get_templates(call: Call) -> Reply:
     by_id = {
         item.id: item
         for item in templates_of(call.account).values()
-        if item.reusable
-        and all(matches(condition, getattr(item, condition.field)) for condition in query.conditions)
+        if item.reusable and all(matches(condition, getattr(item, condition.field)) for condition in query.conditions)
     }
     name = (query.sort or "id").lstrip("-")
     page = paginate(
@@ -181,9 +180,7 @@ OPERATIONS = [
         query=_TEMPLATE,
         body=Body(data(resource("template", needs_id=True, attributes=_UPDATE))),
     ),
-    Operation(
-        id="delete_template", method="DELETE", path=_ONE, handler=delete_template, limit=L, scopes=_WRITE
-    ),
+    Operation(id="delete_template", method="DELETE", path=_ONE, handler=delete_template, limit=L, scopes=_WRITE),
     Operation(
         id="render_template",
         method="POST",

@@ -232,9 +232,7 @@ OPERATIONS = [
         query=_PLAIN,
         body=Body(_CREATE),
     ),
-    Operation(
-        id="get_webhook", method="GET", path=_ONE, handler=get_webhook, limit=XS, scopes=_READ, query=_FULL
-    ),
+    Operation(id="get_webhook", method="GET", path=_ONE, handler=get_webhook, limit=XS, scopes=_READ, query=_FULL),
     Operation(
         id="update_webhook",
         method="PATCH",
@@ -245,9 +243,7 @@ OPERATIONS = [
         query=_PLAIN,
         body=Body(_UPDATE),
     ),
-    Operation(
-        id="delete_webhook", method="DELETE", path=_ONE, handler=delete_webhook, limit=XS, scopes=_WRITE
-    ),
+    Operation(id="delete_webhook", method="DELETE", path=_ONE, handler=delete_webhook, limit=XS, scopes=_WRITE),
     Operation(
         id="get_webhook_topics",
         method="GET",
