@@ -172,3 +172,8 @@ def _assert_durable(connection: sa.Connection) -> None:
             raise _unusable("SQLite does not keep synchronous=FULL; a power cut could lose a 202")
     elif connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "off":
         raise _unusable("Postgres has synchronous_commit=off; a crash could lose a 202")
+
+
+def as_dicts(result: sa.CursorResult[*tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Rows as dicts with plain text keys: SQLAlchemy's own keys are a kind of text that orjson refuses."""
+    return [{str(name): value for name, value in row.items()} for row in result.mappings()]

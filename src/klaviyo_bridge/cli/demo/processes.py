@@ -80,6 +80,17 @@ def program(
                 process.wait()
 
 
+def asked(name: str, arguments: list[str], *, folder: Path, environment: Mapping[str, str]) -> Any:
+    """What a command of ours prints as JSON; raises `NotInTime` when it fails."""
+    command = [sys.executable, "-m", name, *arguments]
+    ended = subprocess.run(  # noqa: S603  # our own interpreter and module
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, timeout=60, check=False
+    )
+    if ended.returncode:
+        raise NotInTime(f"{' '.join(arguments)} ended with {ended.returncode}")
+    return orjson.loads(ended.stdout)
+
+
 def until(what: str, look: Callable[[], T], *, patience: float = PATIENCE) -> T:
     """The first true answer of `look`; raises `NotInTime` when there is none in time."""
     deadline = time.monotonic() + patience

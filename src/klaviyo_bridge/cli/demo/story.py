@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from rich.console import Console
 
 from klaviyo_bridge.cli.demo import shop
-from klaviyo_bridge.cli.demo.processes import Client, NotInTime, free_port, program, until
+from klaviyo_bridge.cli.demo.processes import Client, NotInTime, asked, free_port, program, until
 
 PRIVATE_KEY = "pk_simulator_0000000000000000000000000"  # the simulator's own, no secret
 REVISION = "2026-07-15"
@@ -33,6 +33,7 @@ class Stage:
     control: Client
     bridge: Client
     shop: Path
+    environment: Mapping[str, str]
 
 
 def tell(*, customers: int, orders: int, keep: bool) -> bool:
@@ -87,7 +88,7 @@ def _stage() -> Generator[Stage]:
         stack.enter_context(program("klaviyo_bridge", up, log=folder / "bridge.log", environment=environment))
         until("the bridge is ready", lambda: bridge.answers("/health/ready"))
         _say(2, f"klaviyo-bridge up listens on {bridge_url}; SQLite, one process.")
-        yield Stage(klaviyo, control, bridge, folder / "shop.db")
+        yield Stage(klaviyo, control, bridge, folder / "shop.db", environment)
 
 
 def _subscribe(klaviyo: Client, endpoint: str, secret: str) -> None:
@@ -115,7 +116,10 @@ def _existing_customers(stage: Stage, customers: int, wrong: int) -> None:
     until(f"{customers} customers are at Klaviyo", arrived)
     requests = _requests(stage, "bulk_import_profiles")
     _say(3, f"{customers:,} customers are at Klaviyo, in {requests} bulk import(s).")
-    _proof("refused by name in the bridge's log", f"{wrong} rows without a usable address")
+    refused = asked("klaviyo_bridge", ["refusals", "--json"], folder=FOLDER, environment=stage.environment)
+    _proof("refused, with the reason (klaviyo-bridge refusals)", f"{len(refused)} of {wrong} rows that are wrong")
+    if len(refused) != wrong:
+        raise NotInTime(f"{wrong} rows are wrong, and {len(refused)} were refused")
     sample = _profile(stage, "external_id", "13")
     _proof("customer 13 at Klaviyo", f"{sample['first_name']} {sample['last_name']} <{sample['email']}>")
 

@@ -13,7 +13,7 @@ from klaviyo_bridge.domain.consent import Consent
 from klaviyo_bridge.domain.consent_request import ConsentRequest, refusal
 from klaviyo_bridge.domain.outbox import Kind, Priority, RowState, WaitingRow
 from klaviyo_bridge.domain.profile import Identity
-from klaviyo_bridge.infra.database import Database
+from klaviyo_bridge.infra.database import Database, as_dicts
 from klaviyo_bridge.infra.stores import ledger
 from klaviyo_bridge.infra.stores import people as persons_store
 from klaviyo_bridge.infra.stores.consent_rows import (
@@ -157,7 +157,7 @@ class ConsentStore:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return as_dicts(connection.execute(query))
 
     def erasures(self, account: str) -> list[tuple[str, datetime]]:
         """Digest and time of every tombstone: to be kept apart from the database's backups."""

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from klaviyo_bridge.domain.webhook import UNREADABLE, WebhookEvent
-from klaviyo_bridge.infra.database import Database
+from klaviyo_bridge.infra.database import Database, as_dicts
 from klaviyo_bridge.infra.engine import Engine
 from klaviyo_bridge.infra.stores.people import chunks
 from klaviyo_bridge.infra.tables import inbox
@@ -181,7 +181,7 @@ class InboxStore:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return as_dicts(connection.execute(query))
 
     def _again(
         self,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from klaviyo_bridge.errors import Problem
-from klaviyo_bridge.infra.database import Database
+from klaviyo_bridge.infra.database import Database, as_dicts
 from klaviyo_bridge.infra.stores.people import chunks
 from klaviyo_bridge.infra.tables import conflicts, refusals, sync_runs
 
@@ -106,4 +106,4 @@ class SyncRecords:
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self._database.read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return as_dicts(connection.execute(query))
