@@ -173,6 +173,7 @@ class Bridge:
             Pulse("settle", 2.0, _quietly(self.settlement.settle)),
             Pulse("settle-consent", 2.0, _quietly(self.consent_settlement.settle)),
             Pulse("rescue", 5.0, _quietly(lambda: self.settlement.rescue(older_than=STRANDED_AFTER))),
+            Pulse("recheck", 2.0, _quietly(self.profiles.recheck)),
             Pulse("sync", min(settings.push_every, settings.pull_every), _quietly(self.profiles.sync)),
             Pulse("inbox", 60.0, self.inbox.tend),
             Pulse("poll", settings.pull_every, _quietly(self.polling.poll)),

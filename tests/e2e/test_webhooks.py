@@ -97,7 +97,7 @@ def test_polling_brings_the_same_end_state_with_webhooks_switched_off(
         klaviyo.control.settle()
         bridge.profiles.pull()
 
-    assert shop.customer() == OPTED_OUT
+        until(lambda: shop.customer() == OPTED_OUT)
 
 
 def test_a_users_handler_hears_by_webhook_or_by_polling_but_of_each_event_once(

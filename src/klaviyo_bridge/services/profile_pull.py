@@ -85,7 +85,7 @@ class ProfilePull:
         `updated` does not move when somebody unsubscribes, hence the second walk.
         """
         total = Pulled()
-        self._again(total)
+        self.recheck(total)
         everything = full or not self.has_begun
         name = "full:updated" if everything else "pull:updated"
         walk = _Walk(
@@ -121,9 +121,9 @@ class ProfilePull:
                 self._rechecks.forget(self._account, missing)
         return total
 
-    def _again(self, total: Pulled) -> None:
-        """Profiles that could not be merged whole the last time."""
-        self.pull_ids(self._rechecks.due(self._account, limit=IDS_PER_READ * 10), total)
+    def recheck(self, total: Pulled | None = None) -> Pulled:
+        """Read those again that could not be merged whole the last time: a write of ours was on its way."""
+        return self.pull_ids(self._rechecks.due(self._account, limit=IDS_PER_READ * 10), total)
 
     def _read(self, wanted: str, cursor: str | None, total: Pulled) -> Page[RemoteProfile]:
         read_at = self._clock()

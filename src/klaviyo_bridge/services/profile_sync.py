@@ -132,6 +132,10 @@ class ProfileSync:
         """Bring over these profiles, by Klaviyo's ids."""
         return self._pull.pull_ids(profile_ids)
 
+    def recheck(self) -> Pulled:
+        """Bring over what could not be merged when it was last read, because a write of ours was on its way."""
+        return self._pull.recheck()
+
     def verify(self, *, mapping: str | None = None, progress: Callable[[Verified], None] = lambda _: None) -> Verified:
         """Compare every mapped row with its profile, field by field; changes nothing."""
         return self._verify.verify(mapping=mapping, progress=progress)

@@ -136,7 +136,7 @@ def settled_values(
 
 
 def written_by(kind: Kind, payload: bytes) -> dict[str, Json]:
-    """The profile fields a row writes: an event may bring some along."""
+    """The profile fields a row writes: an event may bring some along, a request about consent none."""
     if kind is Kind.EVENT:
         return Event.load(payload).profile.fields()
-    return ProfileChange.load(payload).fields()
+    return ProfileChange.load(payload).fields() if kind is Kind.PROFILE else {}
