@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -37,6 +38,8 @@ def masked(value: Any) -> Any:
     """The value in plain types, each secret in it replaced."""
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, BaseModel):
         return {name: masked(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, dict):

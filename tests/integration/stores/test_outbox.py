@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 
 from klaviyo_bridge.domain.event import event
-from klaviyo_bridge.domain.outbox import Kind, Lane, NewRow, PlannedBatch, Priority, RowState, Verdict
+from klaviyo_bridge.domain.outbox import Kind, Lane, NewRow, PlannedBatch, Priority, RowState, SourceMark, Verdict
 from klaviyo_bridge.domain.profile import profile_change
 from klaviyo_bridge.infra.database import Database
 from klaviyo_bridge.infra.engine import Engine, open_engine
@@ -40,10 +40,16 @@ def batches(database: Database, engine: Engine) -> BatchStore:
     return BatchStore(database, engine, queue_of=lambda _: "live", clock=now)
 
 
-def push(outbox: OutboxStore, *, priority: Priority = Priority.UPSERT, **fields: object) -> int:
+def push(
+    outbox: OutboxStore,
+    *,
+    priority: Priority = Priority.UPSERT,
+    marks: Sequence[SourceMark] = (),
+    **fields: object,
+) -> int:
     """How many rows it made."""
     change = profile_change({"email": "ann@example.com", **fields})
-    return outbox.add_changes(ACCOUNT, [change], priority=priority).taken
+    return outbox.add_changes(ACCOUNT, [change], priority=priority, marks=marks).taken
 
 
 def track(outbox: OutboxStore, unique_id: str, **person: object) -> None:
@@ -143,7 +149,8 @@ def test_what_an_event_wrote_is_known_to_the_next_push(outbox: OutboxStore, batc
 
 
 def test_the_nulls_of_a_first_full_sync_clear_nothing(outbox: OutboxStore) -> None:
-    push(outbox, priority=Priority.FULL_SYNC, first_name=None, last_name="Lee")
+    mark = SourceMark("customers", "7", b"fingerprint-of-7")
+    push(outbox, priority=Priority.FULL_SYNC, marks=[mark], first_name=None, last_name="Lee")
 
     with planning(outbox) as opened:
         (carrier,) = merge_writes(opened.waiting(Kind.PROFILE, 10, size=10**6))
