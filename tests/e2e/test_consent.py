@@ -33,7 +33,7 @@ def work_off(bridge: Bridge, klaviyo: RunningSimulator) -> None:
             heart.wake("settle-consent")
             return open_rows(bridge) == 0
 
-        until(is_idle)
+        until(is_idle, seconds=90)
     klaviyo.control.settle()
 
 

@@ -95,9 +95,8 @@ def test_polling_brings_the_same_end_state_with_webhooks_switched_off(
         profile_id = pushed(klaviyo, bridge)
         changed_at_klaviyo(klaviyo, profile_id)
         klaviyo.control.settle()
-        bridge.profiles.pull()
 
-        until(lambda: shop.customer() == OPTED_OUT)
+        until(lambda: bridge.profiles.pull() and shop.customer() == OPTED_OUT)
 
 
 def test_a_users_handler_hears_by_webhook_or_by_polling_but_of_each_event_once(

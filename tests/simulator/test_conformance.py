@@ -113,6 +113,9 @@ def declared(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+KEPT = 32 * 1024
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_answers_fit_the_specification(walked: RunningSimulator, specification: dict[str, Any]) -> None:
     responses = declared(specification)
@@ -127,7 +130,8 @@ def test_answers_fit_the_specification(walked: RunningSimulator, specification: 
             wrong.append(f"{item['operation']}: status {status}")
             continue
         content = expected[status].get("content")
-        if content and item["answer"] and item["operation"] != "delete_template":
+        whole = len(item["answer"] or "") < KEPT  # the log keeps no more of a body
+        if content and item["answer"] and whole and item["operation"] != "delete_template":
             schema = {"components": components, **next(iter(content.values()))["schema"]}
             validator = jsonschema_rs.Draft202012Validator(schema)
             answer = orjson.loads(item["answer"])
