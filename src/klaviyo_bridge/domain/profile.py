@@ -74,11 +74,6 @@ class ProfileChange:
         """Whether an attribute is set to null, which only the single endpoint can do."""
         return None in self.attributes.values() or None in self.location.values()
 
-    @property
-    def cleared(self) -> set[str]:
-        """The flat names of the fields that this write empties."""
-        return {name for name, value in self.fields().items() if value is None}
-
     def fields(self) -> dict[str, Json]:
         """Every field written, under its flat name: `first_name`, `location.city`, `properties.plan`."""
         return {

@@ -43,15 +43,6 @@ class Cursors(Protocol):
     def put(self, account: str, name: str, value: object) -> None: ...
 
 
-class Glanced(Protocol):
-    """A row just read. `infra.source.reading.Glance` is one."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def fingerprint(self) -> bytes: ...
-
-
 class ReadableSource(WritableSource, Protocol):
     """The application's table. `infra.source.reading.Source` is one."""
 

@@ -59,10 +59,6 @@ class Router:
         wanting = (handler for pattern, handler in self._routes if any(fnmatchcase(name, pattern) for name in names))
         return list(dict.fromkeys(wanting))
 
-    def wants(self, name: str) -> bool:
-        """Whether a topic or name of ours has a handler."""
-        return any(fnmatchcase(name, pattern) for pattern, _ in self._routes)
-
     def load_installed(self) -> None:
         """Add the handlers of installed packages: the entry points of `klaviyo_bridge.webhook_handlers`.
 

@@ -26,7 +26,7 @@ from klaviyo_bridge.infra.stores.consent_rows import (
 )
 from klaviyo_bridge.infra.stores.people import Name, chunks
 from klaviyo_bridge.infra.stores.tombstones import Tombstone, Tombstones, names_of
-from klaviyo_bridge.infra.tables import consent_records, identifiers, inbox, outbox, people, source_rows, tombstones
+from klaviyo_bridge.infra.tables import consent_records, identifiers, inbox, outbox, people, source_rows
 
 
 class ConsentStore:
@@ -158,12 +158,6 @@ class ConsentStore:
         )
         with self._database.read() as connection:
             return as_dicts(connection.execute(query))
-
-    def erasures(self, account: str) -> list[tuple[str, datetime]]:
-        """Digest and time of every tombstone: to be kept apart from the database's backups."""
-        query = sa.select(tombstones.c.digest, tombstones.c.erased_at).where(tombstones.c.account == account)
-        with self._database.read() as connection:
-            return [(row.digest, row.erased_at) for row in connection.execute(query.order_by(tombstones.c.digest))]
 
     def _lock(self, connection: sa.Connection, account: str) -> None:
         """Neither a planner nor another writer of people may come between the check and the write."""
